@@ -1,0 +1,87 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Search and describe telescope images with words.
+
+Importing this package is cheap on purpose: no network, no torch.
+"""
+
+from difflib import get_close_matches as _get_close_matches
+from importlib import import_module as _import_module
+
+from astropy import config as _config
+
+try:
+    from ._version import version as __version__
+except ImportError:  # a bare source tree that was never installed
+    __version__ = "0.0.0"
+
+__all__ = ["Conf", "Paperclip", "PaperclipClass", "__version__", "conf"]
+
+
+class Conf(_config.ConfigNamespace):
+    """
+    Configuration parameters for `paperclip`.
+
+    Every value is read when it is needed, so a change takes effect on the
+    next call. Assigning a name that does not exist raises `AttributeError`.
+    """
+
+    model = _config.ConfigItem(
+        "builtin",
+        "Model to load: 'builtin', 'org/name[@revision]' on the Hugging Face "
+        "Hub, or a local model directory.",
+    )
+    index = _config.ConfigItem(
+        "builtin",
+        "Index to search: 'builtin', a directory, or an object-store URI.",
+    )
+    device = _config.ConfigItem(
+        "auto",
+        "Where the model runs: 'auto' (CUDA when there is one), 'cpu', 'cuda', "
+        "'cuda:1', 'mps'.",
+    )
+    offline = _config.ConfigItem(
+        False,
+        "When True nothing is downloaded; what is missing raises OfflineError.",
+    )
+    timeout = _config.ConfigItem(
+        60.0,
+        "Seconds to wait for a response from a remote service.",
+    )
+    batch_size = _config.ConfigItem(
+        32,
+        "Pictures or texts that go through the model together.",
+    )
+    cache_dir = _config.ConfigItem(
+        "",
+        "Directory of downloaded files; empty for the astropy cache of this package.",
+    )
+
+    def __setattr__(self, name, value):
+        """Refuse misspelt names, which astropy would accept silently."""
+        names = sorted(self)
+        if name not in names:
+            near = _get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            msg = f"paperclip.conf has no item {name!r}{hint} Choose from {names}"
+            raise AttributeError(msg)
+        super().__setattr__(name, value)
+
+
+conf = Conf()
+
+# public name -> module that defines it (PEP 562, resolved on first access)
+_LAZY = {"Paperclip": ".core", "PaperclipClass": ".core"}
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        value = getattr(_import_module(_LAZY[name], __name__), name)
+        globals()[name] = value
+        return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

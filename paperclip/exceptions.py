@@ -1,0 +1,118 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Errors and warnings raised by `paperclip`."""
+
+from astropy.utils.exceptions import AstropyUserWarning
+
+__all__ = [
+    "DamagedIndexError",
+    "FailedRowsWarning",
+    "ImageConversionError",
+    "ImageConversionWarning",
+    "IndexNotFoundError",
+    "InvalidQueryError",
+    "InvalidRowsError",
+    "LanguageWarning",
+    "MissingDependencyError",
+    "ModelLoadError",
+    "ModelMismatchError",
+    "ModelNotFoundError",
+    "NoResultsWarning",
+    "OfflineError",
+    "PaperclipError",
+    "PaperclipWarning",
+    "RemoteServiceError",
+    "TruncatedTextWarning",
+    "VocabularyError",
+]
+
+
+class PaperclipError(Exception):
+    """Base class, so that one ``except`` clause catches them all."""
+
+
+class InvalidQueryError(PaperclipError, ValueError):
+    """An argument can never be answered; retrying is pointless."""
+
+
+class VocabularyError(PaperclipError, ValueError):
+    """A list of terms is empty, or holds blank or repeated terms."""
+
+
+class ImageConversionError(PaperclipError, ValueError):
+    """The input holds no picture that can be shown to a model."""
+
+
+class ModelNotFoundError(PaperclipError, FileNotFoundError):
+    """No model of that name or at that place."""
+
+
+class ModelLoadError(PaperclipError, ValueError):
+    """A model directory is incomplete, damaged or not safe to load."""
+
+
+class ModelMismatchError(PaperclipError, ValueError):
+    """An index was built with a different model or preprocessing."""
+
+
+class IndexNotFoundError(PaperclipError, FileNotFoundError):
+    """There is no index at that place."""
+
+
+class DamagedIndexError(PaperclipError, OSError):
+    """An index cannot be read; its files are incomplete or altered."""
+
+
+class InvalidRowsError(PaperclipError, ValueError):
+    """Rows or vectors do not fit the index they are meant for."""
+
+
+class OfflineError(PaperclipError, FileNotFoundError):
+    """A file is needed, is not on disk, and downloads are switched off."""
+
+
+class MissingDependencyError(PaperclipError, ImportError):
+    """An optional dependency is needed for this call."""
+
+
+class RemoteServiceError(PaperclipError, ConnectionError):
+    """
+    A remote service failed after all retries.
+
+    Parameters
+    ----------
+    message : str
+        What was attempted and what came back.
+    url : str, optional
+        The address that failed.
+    status : int, optional
+        HTTP status code, if a response arrived.
+    """
+
+    def __init__(self, message, *, url=None, status=None):
+        super().__init__(message)
+        self.url = url
+        self.status = status
+
+
+class PaperclipWarning(AstropyUserWarning):
+    """Base class of the warnings of this package."""
+
+
+class NoResultsWarning(PaperclipWarning):
+    """The query is valid and nothing answers it."""
+
+
+class TruncatedTextWarning(PaperclipWarning):
+    """The text is longer than the model can read; its end was dropped."""
+
+
+class LanguageWarning(PaperclipWarning):
+    """The text does not look like the language the model was trained on."""
+
+
+class ImageConversionWarning(PaperclipWarning):
+    """A picture was made, but part of the input could not be used."""
+
+
+class FailedRowsWarning(PaperclipWarning):
+    """Some inputs of a batch failed; they stay as masked rows with a status."""
