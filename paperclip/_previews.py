@@ -164,12 +164,12 @@ def _match(files, obs_id, uri):
 
 
 def _open(found):
-    """Read a local picture, or take an array as it is."""
+    """Read a local picture; arrays and the like need no reading."""
     from paperclip.imaging import read_preview, to_rgb
 
     try:
-        array = isinstance(found, np.ndarray)
-        return _shrink(to_rgb(found) if array else read_preview(found)), None
+        on_disk = isinstance(found, str | os.PathLike)
+        return _shrink(read_preview(found) if on_disk else to_rgb(found)), None
     except ImageConversionError as exc:
         return None, str(exc)
 

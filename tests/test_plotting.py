@@ -398,15 +398,18 @@ def test_folder_by_obs_id_and_by_preview_name(tmp_path):
 
 @pytest.mark.usefixtures("no_sockets")
 def test_mapping_of_paths_and_arrays(tmp_path):
-    table = results(3)
+    from PIL import Image
+
+    table = results(4)
     (tmp_path / "p.jpg").write_bytes(jpeg((300, 100)))
     images = {
         table["obs_id"][0]: tmp_path / "p.jpg",
         table["obs_id"][1]: np.full((2000, 3000, 3), 9, np.uint8),
+        table["obs_id"][2]: Image.new("L", (20, 10)),
     }
     figure = show_results(table, images=images, offline=True)
     draw(figure)
-    assert [has_picture(axes) for axes in figure.axes] == [True, True, False]
+    assert [has_picture(axes) for axes in figure.axes] == [True, True, True, False]
     wide = figure.axes[0]
     assert np.ptp(wide.get_xlim()) == np.ptp(wide.get_ylim()) == 300  # not cropped
     assert figure.axes[1].images[0].get_array().shape == (800, 1200, 3)
