@@ -8,7 +8,10 @@ __all__ = [
     "FailedRowsWarning",
     "ImageConversionError",
     "ImageConversionWarning",
+    "IndexExistsError",
     "IndexNotFoundError",
+    "IndexRecoveredWarning",
+    "IndexWriteError",
     "InvalidQueryError",
     "InvalidRowsError",
     "LanguageWarning",
@@ -56,6 +59,14 @@ class ModelMismatchError(PaperclipError, ValueError):
 
 class IndexNotFoundError(PaperclipError, FileNotFoundError):
     """There is no index at that place."""
+
+
+class IndexExistsError(PaperclipError, FileExistsError):
+    """There is already something at the place of a new index."""
+
+
+class IndexWriteError(PaperclipError, OSError):
+    """An index cannot be written: a read-only folder, a full disk."""
 
 
 class DamagedIndexError(PaperclipError, OSError):
@@ -116,3 +127,7 @@ class ImageConversionWarning(PaperclipWarning):
 
 class FailedRowsWarning(PaperclipWarning):
     """Some inputs of a batch failed; they stay as masked rows with a status."""
+
+
+class IndexRecoveredWarning(PaperclipWarning):
+    """The newest version of an index was lost; the one before it was opened."""

@@ -1,0 +1,6 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Vectors and observations in one table, searched by similarity."""
+
+from paperclip.index.store import Index
+
+__all__ = ["Index"]
