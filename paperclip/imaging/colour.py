@@ -12,10 +12,52 @@ __all__ = ["filter_wavelength", "group_by_wavelength"]
 # filters of JWST whose numbers are hundredths of a micron; a name that HST
 # has as well is taken as JWST's unless the instrument is known
 _JWST = frozenset(
-    "F070W F090W F115W F140M F150W F150W2 F158M F162M F164N F182M F187N F200W F210M "
-    "F212N F250M F277W F300M F322W2 F323N F335M F356W F360M F380M F405N F410M F430M "
-    "F444W F460M F466N F470N F480M F560W F770W F1000W F1065C F1130W F1140C F1280W "
-    "F1500W F1550C F1800W F2100W F2300C F2550W".split()
+    [
+        "F070W",
+        "F090W",
+        "F115W",
+        "F140M",
+        "F150W",
+        "F150W2",
+        "F158M",
+        "F162M",
+        "F164N",
+        "F182M",
+        "F187N",
+        "F200W",
+        "F210M",
+        "F212N",
+        "F250M",
+        "F277W",
+        "F300M",
+        "F322W2",
+        "F323N",
+        "F335M",
+        "F356W",
+        "F360M",
+        "F380M",
+        "F405N",
+        "F410M",
+        "F430M",
+        "F444W",
+        "F460M",
+        "F466N",
+        "F470N",
+        "F480M",
+        "F560W",
+        "F770W",
+        "F1000W",
+        "F1065C",
+        "F1130W",
+        "F1140C",
+        "F1280W",
+        "F1500W",
+        "F1550C",
+        "F1800W",
+        "F2100W",
+        "F2300C",
+        "F2550W",
+    ]
 )
 # effective wavelengths in micron of broad bands known by letters
 _LETTERS = {

@@ -17,6 +17,7 @@ from astropy.io import fits
 
 from paperclip.exceptions import ImageConversionError, PaperclipError
 
+from .prescan import count_safe_hdus
 from .reduce import Layer, array_layer
 
 __all__ = [
@@ -29,12 +30,14 @@ __all__ = [
     "reading",
 ]
 
+try:  # a plain Exception that astropy raises for damaged compressed tiles
+    from astropy.io.fits.hdu.compressed._compression import CfitsioException
+except ImportError:  # pragma: no cover
+    CfitsioException = ValueError
+
 IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
 
 _PIXEL_TYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
-_BLOCK = 2880
-_MAX_HEADER = 4000 * _BLOCK  # 11.5 MB: the longest header that is looked at
-_MAX_HDUS = 2000
 _MAX_PIXELS = 1 << 32
 _MAX_SIDE = 1 << 17
 _MAX_EXPANDED = 1 << 32
@@ -47,6 +50,7 @@ _MAX_TILE_RATIO = 2000
 # for damaged files; the fuzzer in the tests looks for more. Warnings are
 # listed because callers may turn them into errors.
 READ_ERRORS = (
+    CfitsioException,
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -123,7 +127,7 @@ def open_fits(path):
 
     Yields
     ------
-    hdus : `~astropy.io.fits.HDUList`
+    hdus : list of HDU
         The HDUs that could be read, at most 2000.
 
     Raises
@@ -144,14 +148,19 @@ def open_fits(path):
             stack.enter_context(expander)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stream = stack.enter_context(_expand(expander, path, folder))
-        _check_first_header(stream, path)
-        hdus = stack.enter_context(fits.open(stream, mode="readonly", memmap=True))
-        for number in range(_MAX_HDUS):
-            try:
-                hdus[number]
-            except IndexError:
-                break
-        yield hdus
+        count = count_safe_hdus(stream, str(path))
+        # closing the list would read the HDUs beyond the safe ones; the stream
+        # is closed instead, and mapped pixels are freed with their arrays
+        hdus = fits.open(stream, mode="readonly", memmap=True)
+        yield list(_safe_hdus(hdus, count))
+
+
+def _safe_hdus(hdus, count):
+    for number in range(count):
+        try:
+            yield hdus[number]
+        except IndexError:  # astropy found fault with it and said so in a warning
+            return
 
 
 def _expander(magic, stream, path):
@@ -192,26 +201,6 @@ def _expand(expander, path, folder):
                 raise ImageConversionError(msg)
             stream.write(block)
     return target.open("rb")
-
-
-def _check_first_header(stream, path):
-    """Refuse what is not FITS before astropy searches all of it for END."""
-    head = stream.read(_BLOCK)
-    if not head.startswith(b"SIMPLE"):
-        start = head[:8]
-        msg = f"{path} is not FITS, JPEG or PNG: it starts with {start!r}"
-        raise ImageConversionError(msg)
-    done = len(head)
-    while head and done < _MAX_HEADER:
-        cards = (head[i : i + 8].rstrip() for i in range(0, len(head), 80))
-        if b"END" in cards:
-            break
-        head = stream.read(_BLOCK)
-        done += len(head)
-    else:
-        msg = f"{path}: the first header has no END in its first {done} bytes"
-        raise ImageConversionError(msg)
-    stream.seek(0)
 
 
 def hdu_shape(hdu):
@@ -315,6 +304,31 @@ def _check_tiles(hdu, claimed, label):
         raise ImageConversionError(msg)
 
 
+def _check_hcompress(hdu):
+    """
+    Compare the sizes inside HCOMPRESS streams with the sizes of the tiles.
+
+    The decoder believes the stream: a damaged one writes beyond the memory of
+    its tile and the process dies.
+    """
+    table = getattr(hdu, "_bintable", None)
+    if table is None:
+        return
+    shape, tile = hdu_shape(hdu), [int(side) for side in hdu.tile_shape]
+    counts = [-(-side // step) for side, step in zip(shape, tile, strict=True)]
+    streams = table.data["COMPRESSED_DATA"]
+    for place, stream in zip(np.ndindex(*counts), streams, strict=False):
+        room = math.prod(
+            min(step, side - i * step)
+            for i, step, side in zip(place, tile, shape, strict=True)
+        )
+        head = np.asarray(stream).astype(np.uint8, casting="equiv")[:10].tobytes()
+        sides = struct.unpack(">ii", head[2:10]) if len(head) == 10 else (0, 0)
+        if min(sides) < 0 or math.prod(sides) > room:
+            msg = f"a compressed tile claims {sides} pixels, there is room for {room}"
+            raise ValueError(msg)
+
+
 def hdu_layer(hdu, index):
     """
     Return a layer that reads one plane of an HDU in bands.
@@ -336,6 +350,8 @@ def hdu_layer(hdu, index):
     if "data" in vars(hdu):
         return array_layer(np.asarray(hdu.data)[index])
     if isinstance(hdu, fits.CompImageHDU):
+        if hdu.compression_type == "HCOMPRESS_1":
+            _check_hcompress(hdu)
         step = max(1, int(hdu.tile_shape[-2]))
         return Layer(shape, _sections(hdu, index), parallel=False, step=step)
     return _raw_layer(hdu, index)

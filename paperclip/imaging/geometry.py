@@ -8,6 +8,9 @@ __all__ = ["chip_wcs", "mosaic", "reduced_wcs"]
 
 # the planetary camera has pixels of 0.0455 arcsec, the wide fields 0.0996
 _PC_SCALE = 0.0455 / 0.0996
+# the edge of the pyramid mirror hides the first rows and columns of each chip,
+# where the neighbouring chip shows the sky (headers of real exposures agree)
+_WFPC2_SHADOW = 0.055
 # quarter turns (numpy.rot90 of arrays whose row 0 is at the bottom) that bring
 # the first pixel of PC1, WF2, WF3 and WF4 to the common corner
 _WFPC2_TURNS = (0, -1, 2, 1)
@@ -31,6 +34,11 @@ def chip_wcs(header):
     if "CTYPE1" not in header:
         return None
     keep = header.copy()
+    types = (str(header[name]) for name in ("CTYPE1", "CTYPE2") if name in header)
+    if not all(text.rstrip().endswith("-SIP") for text in types):
+        # left-overs in resampled images: astropy would apply them
+        for name in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
+            keep.remove(name, ignore_missing=True, remove_all=True)
     for axis in (1, 2):
         for name in ("CPDIS", "CQDIS", "D2IMDIS"):
             keep.remove(f"{name}{axis}", ignore_missing=True, remove_all=True)
@@ -148,9 +156,9 @@ def _stacked(shapes, gap):
     return tiles, (ny + gap + ny2, max(nx, nx2))
 
 
-def _around_corner(shapes, gap):  # noqa: ARG001  same signature as _stacked
+def _around_corner(shapes, gap):
     """Return origin, rows and columns of the four chips of WFPC2."""
-    side = max(max(shape) for shape in shapes[1:])
+    side = max(_resampled(max(shape), 1.0).size for shape in shapes[1:])
     tiles = []
     for number, (ny, nx) in enumerate(shapes):
         scale = _PC_SCALE if number == 0 else 1.0
@@ -168,9 +176,10 @@ def _around_corner(shapes, gap):  # noqa: ARG001  same signature as _stacked
 
 
 def _resampled(length, scale):
-    """Return positions of the nearest pixels of a shrunk axis."""
-    size = max(1, round(length * scale))
-    return ((np.arange(size) + 0.5) * length / size).astype(int)
+    """Return positions of the nearest pixels of a shrunk axis, shadow left out."""
+    first = round(length * _WFPC2_SHADOW)
+    size = max(1, round((length - first) * scale))
+    return first + ((np.arange(size) + 0.5) * (length - first) / size).astype(int)
 
 
 def _fit_tangential(pixels, sky, frame, shape):

@@ -18,19 +18,69 @@ _MIN_SIDE = 8
 
 # extensions that describe an image, a detector or a distortion
 _AUXILIARY = frozenset(
-    "ERR DQ SAMP TIME WHT CTX CON VAR_POISSON VAR_RNOISE VAR_FLAT PIXELDQ GROUPDQ "
-    "AREA WAVELENGTH BARSHADOW PATHLOSS_PS PATHLOSS_UN FLATFIELD_POINT WMAP "
-    "D2IMARR WCSDVARR DX DY PEAKUP UDL PROFILE HDRTAB WCSCORR MDRIZSKY "
-    "BKG RMS MASK MSK WEIGHT EXP UNCERT SIGMA".split()
+    [
+        "ERR",
+        "DQ",
+        "SAMP",
+        "TIME",
+        "WHT",
+        "CTX",
+        "CON",
+        "VAR_POISSON",
+        "VAR_RNOISE",
+        "VAR_FLAT",
+        "PIXELDQ",
+        "GROUPDQ",
+        "AREA",
+        "WAVELENGTH",
+        "BARSHADOW",
+        "PATHLOSS_PS",
+        "PATHLOSS_UN",
+        "FLATFIELD_POINT",
+        "WMAP",
+        "D2IMARR",
+        "WCSDVARR",
+        "DX",
+        "DY",
+        "PEAKUP",
+        "UDL",
+        "PROFILE",
+        "HDRTAB",
+        "WCSCORR",
+        "MDRIZSKY",
+        "BKG",
+        "RMS",
+        "MASK",
+        "MSK",
+        "WEIGHT",
+        "EXP",
+        "UNCERT",
+        "SIGMA",
+    ]
 )
 _SPECTRAL_HDUS = frozenset(
-    "SPEC1D EXTRACT1D WAVELENGTH PATHLOSS_PS BARSHADOW SPECTRUM".split()
+    ["SPEC1D", "EXTRACT1D", "WAVELENGTH", "PATHLOSS_PS", "BARSHADOW", "SPECTRUM"]
 )
 # JWST exposure types (EXP_TYPE) whose pictures are spectra
 _SPECTRAL_TYPES = frozenset(
-    "NRS_FIXEDSLIT NRS_MSASPEC NRS_IFU NRS_BRIGHTOBJ NRS_AUTOWAVE NRS_AUTOFLAT "
-    "NRS_LAMP MIR_LRS-FIXEDSLIT MIR_LRS-SLITLESS MIR_MRS MIR_WFSS NIS_SOSS NIS_WFSS "
-    "NRC_WFSS NRC_GRISM NRC_TSGRISM".split()
+    [
+        "NRS_FIXEDSLIT",
+        "NRS_MSASPEC",
+        "NRS_IFU",
+        "NRS_BRIGHTOBJ",
+        "NRS_AUTOWAVE",
+        "NRS_AUTOFLAT",
+        "NRS_LAMP",
+        "MIR_LRS-FIXEDSLIT",
+        "MIR_LRS-SLITLESS",
+        "MIR_MRS",
+        "MIR_WFSS",
+        "NIS_SOSS",
+        "NIS_WFSS",
+        "NRC_WFSS",
+        "NRC_GRISM",
+        "NRC_TSGRISM",
+    ]
 )
 _SPECTRAL_AXES = ("WAVE", "LAMBDA", "FREQ", "AWAV", "VELO", "VRAD", "VOPT", "ENER")
 
@@ -297,8 +347,6 @@ def _plane_index(shape, plane, hdus, label):
             rest = iter(given)
             given = tuple(0 if side == 1 else next(rest, None) for side in leading)
             given += tuple(rest)
-        if len(given) != len(leading):
-            raise ValueError(given)
         return tuple(
             range(side)[value] for side, value in zip(leading, given, strict=True)
         )

@@ -138,7 +138,7 @@ def plan_source(source, stack, *, hdu, plane, use_dq, notes):
     if isinstance(source, (str, PathLike)):
         path = as_path(source)
         hdus = stack.enter_context(open_fits(path))
-        return _plan_hdus(list(hdus), str(path), file=str(path), **options)
+        return _plan_hdus(hdus, str(path), file=str(path), **options)
     if isinstance(source, fits.HDUList):
         return _plan_hdus(list(source), "the HDU list", **options)
     if hasattr(source, "header") and hasattr(source, "fileinfo"):
@@ -294,8 +294,6 @@ def _array_plane(shape, plane, label):
         raise ImageConversionError(msg)
     try:
         given = (int(plane),) if np.ndim(plane) == 0 else tuple(map(int, plane))
-        if len(given) != len(leading):
-            raise IndexError(plane)
         return tuple(range(n)[i] for n, i in zip(leading, given, strict=True))
     except (TypeError, ValueError, IndexError):
         msg = (
