@@ -5,7 +5,6 @@ import numpy as np
 import pyarrow as pa
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
-from astropy.time import Time
 
 from paperclip.exceptions import InvalidRowsError
 from paperclip.index.schema import KEY, VECTOR, nearest, specs_from_schema
@@ -142,7 +141,7 @@ def _check_keys(keys):
 
 
 def _column_to_arrow(column, spec, kind):
-    if isinstance(column, Time):
+    if hasattr(column, "mjd"):  # an astropy Time, without the cost of its import
         mask, values = np.asarray(column.mask), np.asarray(column.utc.mjd)
     else:
         mask = np.asarray(getattr(column, "mask", False))

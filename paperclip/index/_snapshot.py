@@ -8,15 +8,18 @@ from contextlib import contextmanager
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.table import MaskedColumn, Table
+from astropy.table import Table
 
 from paperclip.exceptions import (
     DamagedIndexError,
     InvalidQueryError,
     PaperclipError,
 )
+from paperclip.index._exact import candidates, coarse, precise, to_float32
+from paperclip.index._rowcache import ArrowRows, TableRows
 from paperclip.index._rows import column_from_arrow
 from paperclip.index.schema import (
+    KEY,
     VECTOR,
     header_from_schema,
     nearest,
@@ -27,8 +30,7 @@ from paperclip.results import COLUMNS, empty_table
 __all__ = ["Snapshot", "reading"]
 
 _ADDRESS = "_rowaddr"
-_TABLE_ROWS = 20_000  # up to here the rows are kept in memory too
-_TABLE_BYTES = 1 << 26
+_TABLE_BYTES = 1 << 26  # of rows kept as table columns; more stay in Arrow
 _BATCH_BYTES = 1 << 22  # of float16 vectors in one step of a scan
 _TAKE = 4096  # rows fetched by address in one go
 _STORE_ERRORS = (OSError, ValueError, RuntimeError, pa.ArrowException)
@@ -89,8 +91,8 @@ class Snapshot:
     uri : str
         Where it is.
     cache_limit : int
-        Largest size in bytes of the vectors held in memory as float32; a
-        larger index is scanned from disk in batches.
+        Largest size in bytes of the vectors held in memory as float32, and
+        of the rows; more is read from disk for every search.
     """
 
     def __init__(self, dataset, uri, *, cache_limit):
@@ -107,6 +109,7 @@ class Snapshot:
             **self.specs,
         }
         d = self.header.dimension
+        self._cache_limit = cache_limit
         self.in_memory = self.n_rows * d * 4 <= cache_limit
         # a dot product of d float32 terms is off by at most about d * 2**-24
         self._margin = np.float32(2.1 * d * 2.0**-24)
@@ -137,7 +140,7 @@ class Snapshot:
         size = max(64, _BATCH_BYTES // (2 * d))
         for batch in self._scan([VECTOR], where=where, batch_size=size):
             half = batch[VECTOR].flatten().to_numpy(zero_copy_only=True)
-            yield batch[_ADDRESS].to_numpy(), _to_float32(half).reshape(-1, d)
+            yield batch[_ADDRESS].to_numpy(), to_float32(half).reshape(-1, d)
 
     def matrix(self):
         """
@@ -189,8 +192,8 @@ class Snapshot:
             In row order.
         """
         if self.in_memory:
-            return _coarse(self.matrix(), query)
-        parts = [_coarse(vectors, query) for _, vectors in self._vector_batches()]
+            return coarse(self.matrix(), query)
+        parts = [coarse(vectors, query) for _, vectors in self._vector_batches()]
         return np.concatenate(parts)
 
     def search(self, query, *, limit, where, names):
@@ -261,15 +264,15 @@ class Snapshot:
             raise InvalidQueryError(msg) from exc
 
     def _search_memory(self, query, limit, where):
-        similarity = _coarse(self.matrix(), query)
+        similarity = coarse(self.matrix(), query)
         if where is None:
-            rows = _candidates(similarity, limit, self._margin)
+            rows = candidates(similarity, limit, self._margin)
         else:
             found = [b[_ADDRESS].to_numpy() for b in self._scan([], where=where)]
             found = np.sort(np.concatenate([np.empty(0, np.uint64), *found]))
             subset = np.searchsorted(self._addresses, found)
-            rows = subset[_candidates(similarity[subset], limit, self._margin)]
-        exact = _exact(self._matrix, rows, query)
+            rows = subset[candidates(similarity[subset], limit, self._margin)]
+        exact = precise(self._matrix, rows, query)
         order = np.argsort(-exact, kind="stable")[:limit]
         return rows[order], exact[order]
 
@@ -278,11 +281,11 @@ class Snapshot:
         addresses = np.empty(0, np.uint64)
         for address, vectors in self._vector_batches(where=where):
             floor = best[-1] if len(best) == limit else np.float32(-2)
-            coarse = _coarse(vectors, query)
-            rows = _candidates(coarse, limit, self._margin)
-            rows = rows[coarse[rows] >= floor - self._margin]
+            rough = coarse(vectors, query)
+            rows = candidates(rough, limit, self._margin)
+            rows = rows[rough[rows] >= floor - self._margin]
             # what came earlier stays first among equals
-            best = np.concatenate([best, _exact(vectors, rows, query)])
+            best = np.concatenate([best, precise(vectors, rows, query)])
             addresses = np.concatenate([addresses, address[rows]])
             order = np.argsort(-best, kind="stable")[:limit]
             best, addresses = best[order], addresses[order]
@@ -290,7 +293,7 @@ class Snapshot:
 
     def _fetch(self, addresses, names):
         """Read rows by address, in the order of the addresses."""
-        wanted = [name for name in names if name in self.specs]
+        wanted = [name for name in names if name in self.specs] or [KEY]
         tables = []
         for start in range(0, len(addresses), _TAKE):
             block = addresses[start : start + _TAKE]
@@ -323,17 +326,19 @@ class Snapshot:
         return self._rows or None
 
     def _load_rows(self):
-        if self.n_rows > _TABLE_ROWS:
+        names = list(self.specs)
+        with reading(self.uri):
+            sample = self.dataset.to_table(columns=names, limit=1024)
+        if sample.nbytes / len(sample) * self.n_rows > self._cache_limit:
             return None
-        rows = self.read(list(self.specs))
-        size = 0
+        rows = self.read(names).combine_chunks()
+        wide = 0  # NumPy stores text at its longest, four bytes a character
         for name, spec in self.specs.items():
             if spec.dtype == "str":
-                longest = pc.max(pc.utf8_length(rows[name])).as_py() or 1
-                size += 4 * longest * self.n_rows
-        if size > _TABLE_BYTES:
-            return None
-        return _Rows(self._to_table(rows, tuple(self.result_specs)))
+                wide += 4 * (pc.max(pc.utf8_length(rows[name])).as_py() or 1)
+        if wide * self.n_rows > _TABLE_BYTES:
+            return ArrowRows(rows, self._to_table)
+        return TableRows(self._to_table(rows, tuple(self.result_specs)))
 
     def read(self, names):
         """
@@ -369,95 +374,6 @@ class Snapshot:
         if not self.n_rows:
             return empty_table(names, specs=self.specs)
         return self._to_table(self.read(list(names)), names)
-
-
-class _Rows:
-    """
-    All rows as table columns, from which a few are picked quickly.
-
-    Slicing one ready table is several times faster than building one. A
-    column that has missing values is sliced from its masked or from its
-    plain form, whichever the picked rows need.
-    """
-
-    def __init__(self, table):
-        self._plain = {}
-        self._masked = {}
-        for column in table.columns.values():
-            if isinstance(column, MaskedColumn):
-                self._masked[column.name] = column
-                column = table.Column(column.data.data, copy=False, **_info(column))
-            self._plain[column.name] = column
-        self._tables = {}
-
-    def take(self, positions, names):
-        flags = tuple(
-            name in self._masked and bool(self._masked[name].mask[positions].any())
-            for name in names
-        )
-        table = self._tables.get((names, flags))
-        if table is None:
-            if len(self._tables) > 32:
-                self._tables.clear()
-            columns = [
-                self._masked[name] if masked else self._plain[name]
-                for name, masked in zip(names, flags, strict=True)
-            ]
-            table = self._tables[names, flags] = Table(columns, copy=False)
-        return table[positions]
-
-
-def _info(column):
-    return {
-        "name": column.name,
-        "unit": column.unit,
-        "description": column.description,
-        "meta": column.meta,
-    }
-
-
-def _to_float32(half):
-    """
-    Widen float16 numbers, four times faster than ``astype`` (measured).
-
-    The exponent and mantissa are moved to their places in a float32 and the
-    difference of the exponent biases (127 - 15) is multiplied in, which is
-    exact for all finite numbers, subnormal ones included.
-    """
-    out = np.empty(half.shape, dtype=np.float32)
-    step = 1 << 15
-    for start in range(0, half.size, step):
-        block = out[start : start + step]
-        bits = block.view(np.int32)
-        np.copyto(bits, half[start : start + step].view(np.int16))
-        bits <<= 13
-        bits &= np.int32(-0x70000001)  # keep the sign, drop its extension
-        block *= np.float32(2.0**112)
-    return out
-
-
-def _coarse(vectors, query):
-    similarity = vectors @ query
-    return np.clip(similarity, -1, 1, out=similarity)
-
-
-def _candidates(similarity, limit, margin):
-    """Return, ascending, all rows that rounding may lift among the best."""
-    if limit >= len(similarity):
-        return np.arange(len(similarity))
-    place = len(similarity) - limit
-    floor = np.partition(similarity, place)[place]
-    return np.flatnonzero(similarity >= floor - margin)
-
-
-def _exact(vectors, rows, query):
-    """Return similarities that depend on nothing but the row and the query."""
-    query = query.astype(np.float64)
-    out = np.empty(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), 1024):
-        block = vectors[rows[start : start + 1024]]
-        out[start : start + 1024] = (block * query).sum(axis=1)
-    return np.clip(out, -1, 1, out=out)
 
 
 def _first_line(exc):

@@ -1,8 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Create, open, fill and search an index."""
 
-import operator
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +11,7 @@ from paperclip.exceptions import (
     InvalidRowsError,
     ModelMismatchError,
 )
+from paperclip.index._checks import column_names, unit_query, whole_number
 from paperclip.index._commit import (
     commit_delete,
     commit_rows,
@@ -20,9 +19,9 @@ from paperclip.index._commit import (
     open_snapshot,
 )
 from paperclip.index._files import local_path, writer_lock
-from paperclip.index._rows import column_from_arrow, normalise, rows_to_arrow
+from paperclip.index._rows import column_from_arrow, rows_to_arrow
 from paperclip.index._snapshot import Snapshot
-from paperclip.index.schema import KEY, Header, arrow_schema, nearest, row_specs
+from paperclip.index.schema import KEY, Header, arrow_schema, row_specs
 from paperclip.results import COLUMNS, ColumnSpec
 
 __all__ = ["Index"]
@@ -115,7 +114,7 @@ class Index:
         if not isinstance(fingerprint, str) or not fingerprint.strip():
             msg = f"fingerprint must be a text that is not blank, got {fingerprint!r}"
             raise InvalidQueryError(msg)
-        dimension = _whole_number("dimension", dimension, 1, 65536)
+        dimension = whole_number("dimension", dimension, 1, 65536)
         specs = row_specs(extra_columns)
         header = Header.new(fingerprint=fingerprint, dimension=dimension, model=model)
         schema = arrow_schema(specs, header)
@@ -154,7 +153,7 @@ class Index:
             If the newest version was lost, and the one before it is opened.
         """
         text, path = local_path(uri)
-        cache_limit = _whole_number("cache_limit", cache_limit, 0, 2**62)
+        cache_limit = whole_number("cache_limit", cache_limit, 0, 2**62)
         snapshot = open_snapshot(text, path, cache_limit)
         return cls(snapshot, path, cache_limit=cache_limit)
 
@@ -309,35 +308,9 @@ class Index:
             )
             raise InvalidRowsError(msg)
 
-    def _query(self, vector, fingerprint=None):
+    def _query(self, vector, fingerprint):
         self._check_fingerprint(fingerprint)
-        vector = np.asarray(vector)
-        if vector.ndim == 2 and len(vector) == 1:
-            vector = vector[0]
-        if vector.shape != (self.dimension,):
-            msg = (
-                f"vector must have shape ({self.dimension},) for this index, got "
-                f"{vector.shape}; was it made by another model?"
-            )
-            raise InvalidQueryError(msg)
-        try:
-            return normalise(vector[None], self.dimension, name="vector")[0]
-        except InvalidRowsError as exc:
-            msg = f"vector cannot be searched: {exc}"
-            raise InvalidQueryError(msg) from exc
-
-    def _names(self, columns, specs):
-        if columns is None:
-            return tuple(specs)
-        names = (columns,) if isinstance(columns, str) else tuple(columns)
-        for name in names:
-            if name not in specs:
-                msg = f"columns has the unknown name {name!r}{nearest(name, specs)}"
-                raise InvalidQueryError(msg)
-        if not names or len(set(names)) < len(names):
-            msg = f"columns must name at least one column, each once, got {names}"
-            raise InvalidQueryError(msg)
-        return names
+        return unit_query(vector, self.dimension)
 
     def search(
         self,
@@ -389,11 +362,11 @@ class Index:
         """
         snapshot = self._snapshot
         query = self._query(vector, fingerprint)
-        limit = _whole_number("limit", limit, 1, 2**62)
+        limit = whole_number("limit", limit, 1, 2**62)
         if where is not None and (not isinstance(where, str) or not where.strip()):
             msg = f"where must be a condition in SQL or None, got {where!r}"
             raise InvalidQueryError(msg)
-        names = self._names(columns, snapshot.result_specs)
+        names = column_names(columns, snapshot.result_specs)
         if not isinstance(exact, (bool, np.bool_)):
             msg = f"exact must be True or False, got {exact!r}"
             raise InvalidQueryError(msg)
@@ -443,7 +416,7 @@ class Index:
         table : `~astropy.table.Table`, length n
             In row order, without the vectors.
         """
-        names = self._names(columns, self._snapshot.specs)
+        names = column_names(columns, self._snapshot.specs)
         return self._snapshot.to_table(names)
 
     def info(self):
@@ -490,19 +463,3 @@ class Index:
             return sum(p.stat().st_size for p in files)
         parts = self._snapshot.dataset.get_fragments()
         return sum(f.file_size_bytes or 0 for p in parts for f in p.metadata.files)
-
-
-def _whole_number(name, value, low, high):
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, (bool, np.bool_)):
-        msg = f"{name} must be a whole number, got {value!r}"
-        raise InvalidQueryError(msg)
-    if not low <= number <= high:
-        msg = f"{name} must be {low} or more, got {value!r}"
-        if number > high:
-            msg = f"{name} must be at most {high}, got {value!r}"
-        raise InvalidQueryError(msg)
-    return number

@@ -56,11 +56,15 @@ def test_disk_search_over_many_batches_and_fetches(monkeypatch, sample, on_disk,
         assert same(a, on_disk.search(sample.vectors[3], limit=limit))
 
 
-def test_rows_too_wide_for_memory_are_fetched(monkeypatch, sample, same):
+@pytest.mark.parametrize("columns", [None, ["similarity", "rank"], ["t_min"]])
+def test_rows_too_wide_for_tables_or_for_memory(monkeypatch, sample, same, columns):
     monkeypatch.setattr("paperclip.index._snapshot._TABLE_BYTES", 100)
-    lean = Index.open(sample.path)
-    a = sample.index.search(sample.vectors[3], limit=9)
-    assert same(a, lean.search(sample.vectors[3], limit=9))
+    options = {"limit": 9, "columns": columns}
+    expected = sample.index.search(sample.vectors[3], **options)
+    only_vectors = 300 * 32 * 4  # the rows need more than that
+    for cache_limit in (1 << 20, only_vectors, 0):
+        lean = Index.open(sample.path, cache_limit=cache_limit)
+        assert same(lean.search(sample.vectors[3], **options), expected)
 
 
 def test_a_result_can_be_changed_without_harm(sample):

@@ -1,0 +1,62 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Checks of the arguments of `paperclip.index.Index`."""
+
+import operator
+
+import numpy as np
+
+from paperclip.exceptions import InvalidQueryError, InvalidRowsError
+from paperclip.index._rows import normalise
+from paperclip.index.schema import nearest
+
+__all__ = ["column_names", "unit_query", "whole_number"]
+
+
+def whole_number(name, value, low, high):
+    """Return ``value`` as an int within limits, or say what is wrong."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)):
+        msg = f"{name} must be a whole number, got {value!r}"
+        raise InvalidQueryError(msg)
+    if not low <= number <= high:
+        msg = f"{name} must be {low} or more, got {value!r}"
+        if number > high:
+            msg = f"{name} must be at most {high}, got {value!r}"
+        raise InvalidQueryError(msg)
+    return number
+
+
+def unit_query(vector, dimension):
+    """Return a query as a unit vector, float32, shape (d,)."""
+    vector = np.asarray(vector)
+    if vector.ndim == 2 and len(vector) == 1:
+        vector = vector[0]
+    if vector.shape != (dimension,):
+        msg = (
+            f"vector must have shape ({dimension},) for this index, got "
+            f"{vector.shape}; was it made by another model?"
+        )
+        raise InvalidQueryError(msg)
+    try:
+        return normalise(vector[None], dimension, name="vector")[0]
+    except InvalidRowsError as exc:
+        msg = f"vector cannot be searched: {exc}"
+        raise InvalidQueryError(msg) from exc
+
+
+def column_names(columns, specs):
+    """Return the wanted names as a tuple, all of ``specs`` for `None`."""
+    if columns is None:
+        return tuple(specs)
+    names = (columns,) if isinstance(columns, str) else tuple(columns)
+    for name in names:
+        if name not in specs:
+            msg = f"columns has the unknown name {name!r}{nearest(name, specs)}"
+            raise InvalidQueryError(msg)
+    if not names or len(set(names)) < len(names):
+        msg = f"columns must name at least one column, each once, got {names}"
+        raise InvalidQueryError(msg)
+    return names
