@@ -8,6 +8,8 @@ __all__ = ["chip_wcs", "mosaic", "reduced_wcs"]
 
 # the planetary camera has pixels of 0.0455 arcsec, the wide fields 0.0996
 _PC_SCALE = 0.0455 / 0.0996
+# cards that astropy silently takes as 0 when they are text
+_NUMBERS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CDELT1", "CDELT2")
 # the edge of the pyramid mirror hides the first rows and columns of each chip,
 # where the neighbouring chip shows the sky (headers of real exposures agree)
 _WFPC2_SHADOW = 0.055
@@ -43,7 +45,9 @@ def chip_wcs(header):
         for name in ("CPDIS", "CQDIS", "D2IMDIS"):
             keep.remove(f"{name}{axis}", ignore_missing=True, remove_all=True)
     wcs = WCS(keep, naxis=2)
-    return wcs if wcs.has_celestial else None
+    values = [header.get(name, 0.0) for name in _NUMBERS]
+    plausible = all(isinstance(v, (int, float)) and abs(v) < 1e9 for v in values)
+    return wcs if plausible and wcs.has_celestial else None
 
 
 def reduced_wcs(wcs, factor, shape):

@@ -183,7 +183,7 @@ def select_image(hdus, *, hdu=None, plane=None, use_dq=True, label="the HDU list
         _refuse_spectra(hdus, numbers, label)
     primary = hdus[0].header
     instrument = _text(primary, "INSTRUME")
-    numbers, layout = _layout(hdus, numbers, instrument)
+    numbers, layout = _layout(hdus, numbers, instrument, plane)
     notes = []
     chips = []
     for number in numbers:
@@ -291,10 +291,10 @@ def _refuse_spectra(hdus, numbers, label):
             raise ImageConversionError(msg)
 
 
-def _layout(hdus, numbers, instrument):
+def _layout(hdus, numbers, instrument, plane):
     """Decide how the science extensions of one exposure go together."""
     shapes = [_squeezed(hdu_shape(hdus[n])) for n in numbers]
-    if instrument == "WFPC2":
+    if instrument == "WFPC2" and plane is None:
         if len(numbers) == 4 and len(set(shapes)) == 1 and len(shapes[0]) == 2:
             return numbers, "wfpc2"
         if len(numbers) == 1 and len(shapes[0]) == 3 and shapes[0][0] == 4:
