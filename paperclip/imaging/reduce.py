@@ -12,6 +12,7 @@ import numpy as np
 __all__ = ["Layer", "array_layer", "block_mean", "fill_holes", "reduction_factor"]
 
 _BAND_PIXELS = 1 << 18  # pixels of a band: it stays in the cache of a core
+_SECTION_PIXELS = 1 << 22  # where each band costs astropy time of its own
 _BLOCK_PIXELS = 1 << 24  # limit for sources that are stored in large tiles
 _THREAD_PIXELS = 1 << 21  # smaller images are not worth a second thread
 
@@ -157,7 +158,8 @@ def _band_height(layer, factor):
     unit = math.lcm(factor, layer.step)
     if unit * nx > _BLOCK_PIXELS:
         unit = factor * math.ceil(layer.step / factor)
-    return unit * max(1, _BAND_PIXELS // (nx * unit))
+    pixels = _BAND_PIXELS if layer.parallel else _SECTION_PIXELS
+    return unit * max(1, pixels // (nx * unit))
 
 
 class _Reducer:
@@ -198,15 +200,29 @@ class _Reducer:
                 casting="same_kind",
             )
             return
+        self._means_of_valid(data, out)
+
+    def _means_of_valid(self, data, out):
+        """Write block means of the finite pixels; ``data`` is overwritten."""
+        factor = self.factor
         good = np.isfinite(data)
-        valid = np.where(good, data, 0).astype(np.float64)
-        shape = self._sums.shape
-        sums = _sum_columns(_sum_rows(valid, self.factor, np.empty(shape)), self.factor)
-        counts = _sum_columns(
-            _sum_rows(good.astype(np.float32), self.factor, np.empty(shape)),
-            self.factor,
-        )
-        out[...] = np.where(counts > 0, sums / counts, np.nan)
+        np.putmask(data, ~good, 0)
+        sums = _sum_columns(_sum_rows(data, factor, self._sums), factor)
+        if not np.isfinite(sums).all():  # finite values whose sum overflows
+            wide = np.empty(self._sums.shape)
+            sums = _sum_columns(
+                _sum_rows(data.astype(np.float64), factor, wide), factor
+            )
+        if factor < 256:
+            good = good.view(np.uint8)
+            counts = np.empty(self._sums.shape, dtype=np.uint8)
+        else:
+            good = good.astype(np.float32)
+            counts = np.empty(self._sums.shape, dtype=np.float32)
+        counts = _sum_rows(good, factor, counts).astype(np.float32)
+        counts = _sum_columns(counts, factor)
+        counts[counts == 0] = np.nan
+        np.divide(sums, counts, out=out, casting="same_kind")
 
 
 def _sum_rows(data, factor, out):
@@ -218,7 +234,7 @@ def _sum_rows(data, factor, out):
         for i in range(2, factor):
             np.add(head, data[i:whole:factor], out=head)
     if whole < data.shape[0]:
-        np.sum(data[whole:], axis=0, out=out[-1])
+        np.add.reduce(data[whole:], axis=0, dtype=out.dtype, out=out[-1])
     return out
 
 
@@ -233,7 +249,7 @@ def _sum_columns(data, factor):
         for i in range(2, factor):
             np.add(head, data[:, i:whole:factor], out=head)
     if whole < nx:
-        np.sum(data[:, whole:], axis=1, out=out[:, -1])
+        np.add.reduce(data[:, whole:], axis=1, dtype=out.dtype, out=out[:, -1])
     return out
 
 
