@@ -305,21 +305,36 @@ def _check_tiles(hdu, claimed, label):
         raise ImageConversionError(msg)
 
 
-def _check_hcompress(hdu):
+def _check_streams(hdu):
     """
-    Compare the sizes inside HCOMPRESS streams with the sizes of the tiles.
+    Look at where compressed tiles lie, and at sizes inside HCOMPRESS streams.
 
-    The decoder believes the stream: a damaged one writes beyond the memory of
-    its tile and the process dies.
+    Astropy believes both: a negative position or a stream with more pixels
+    than its tile reaches beyond the memory in question and the process dies.
     """
     table, info = getattr(hdu, "_bintable", None), hdu.fileinfo()
     if table is None or info is None:
         return
+    header = table.header
+    heap = header.get("THEAP", header["NAXIS1"] * header["NAXIS2"]) + info["datLoc"]
+    for name in ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA", "UNCOMPRESSED_DATA"):
+        if name in table.columns.names:
+            places = np.asarray(table.data[name], dtype=np.int64)
+            if places.ndim != 2 or places[:, 0].min(initial=0) < 0:
+                msg = f"the column {name} holds no streams"
+                raise ValueError(msg)
+            if (places[:, 1] + heap).min(initial=0) < 0:
+                msg = f"the column {name} points to a place before the file"
+                raise ValueError(msg)
+    if hdu.compression_type == "HCOMPRESS_1":
+        _check_hcompress(hdu, table, heap, info["file"])
+
+
+def _check_hcompress(hdu, table, heap, stream):
+    """Compare the sizes inside the streams with the sizes of the tiles."""
     if "B" not in table.columns["COMPRESSED_DATA"].format:
         msg = "the column COMPRESSED_DATA does not hold bytes"
         raise ValueError(msg)
-    header = table.header
-    heap = header.get("THEAP", header["NAXIS1"] * header["NAXIS2"]) + info["datLoc"]
     shape, tile = hdu_shape(hdu), [int(side) for side in hdu.tile_shape]
     counts = [-(-side // step) for side, step in zip(shape, tile, strict=True)]
     places = table.data["COMPRESSED_DATA"]  # length and offset of each stream
@@ -330,9 +345,7 @@ def _check_hcompress(hdu):
             min(step, side - i * step)
             for i, step, side in zip(number, tile, shape, strict=True)
         )
-        head = info["file"].readarray(
-            offset=heap + int(offset), dtype=np.uint8, shape=(10,)
-        )
+        head = stream.readarray(offset=heap + int(offset), dtype=np.uint8, shape=(10,))
         sides = struct.unpack(">ii", head.tobytes()[2:])
         if min(sides) < 0 or math.prod(sides) > room:
             msg = f"a compressed tile claims {sides} pixels, there is room for {room}"
@@ -360,8 +373,7 @@ def hdu_layer(hdu, index):
     if "data" in vars(hdu):
         return array_layer(np.asarray(hdu.data)[index])
     if isinstance(hdu, fits.CompImageHDU):
-        if hdu.compression_type == "HCOMPRESS_1":
-            _check_hcompress(hdu)
+        _check_streams(hdu)
         step = max(1, int(hdu.tile_shape[-2]))
         return Layer(shape, _sections(hdu, index), parallel=False, step=step)
     return _raw_layer(hdu, index)

@@ -82,6 +82,21 @@ def test_hcompress_stream_that_exceeds_its_tile(tmp_path):
         to_rgb(path)
 
 
+@pytest.mark.parametrize("kind", ["RICE_1", "HCOMPRESS_1"])
+def test_stream_before_the_start_of_the_file(kind, tmp_path):
+    data = np.arange(64 * 80).reshape(64, 80).astype(np.int16)
+    hdu = fits.CompImageHDU(data, compression_type=kind, tile_shape=(16, 80))
+    path = tmp_path / "a.fits"
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        place = hdus[1].fileinfo()["datLoc"]
+    content = bytearray(path.read_bytes())
+    content[place + 4 : place + 8] = (-(2**30)).to_bytes(4, "big", signed=True)
+    path.write_bytes(content)
+    with pytest.raises(ImageConversionError, match="points to a place before the file"):
+        to_rgb(path)
+
+
 def test_gzip_bomb(tmp_path):
     path = tmp_path / "bomb.fits.gz"
     header = fits.Header({"SIMPLE": True, "BITPIX": 8, "NAXIS": 2})
