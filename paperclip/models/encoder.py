@@ -172,11 +172,16 @@ class Encoder:
         import torch
 
         frames = np.require(frames, requirements=["C", "W"])
+        n, height, width, _ = frames.shape
+        rows = torch.from_numpy(frames).to(self.device).view(n, height, 3 * width)
+        # whole rows of the frame: three channels alone do not fill a vector
         mean = torch.tensor(self._preprocessing.mean, device=self.device)
         std = torch.tensor(self._preprocessing.std, device=self.device)
-        batch = torch.from_numpy(frames).to(self.device)
-        scaled = batch.float().mul_(1 / (255 * std)).sub_(mean / std)
-        return scaled.permute(0, 3, 1, 2).to(self.dtype)
+        scale, shift = (1 / (255 * std)).repeat(width), -(mean / std).repeat(width)
+        batch = torch.empty(rows.shape, dtype=self.dtype, device=self.device)
+        for out, frame in zip(batch, rows, strict=True):  # what fits a cache
+            out.copy_(torch.addcmul(shift, frame.float(), scale))
+        return batch.view(frames.shape).permute(0, 3, 1, 2)
 
     def encode_prepared(self, frames):
         """

@@ -18,15 +18,7 @@ __all__ = ["MAX_PIXELS", "Preprocessing", "as_rgb", "letterbox", "prepared_batch
 MAX_PIXELS = 250_000_000
 """Pictures with more pixels than this are refused before they are decoded."""
 
-# pictures at least this many times larger than the target are first averaged
-# in whole blocks; below it the result is the plain resize, bit for bit
-_REDUCE_FROM = 8
-_REDUCING_GAP = 3.0
-
-_INTERPOLATION = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-}
+_INTERPOLATION = ("bicubic", "bilinear")
 _PIL_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -96,7 +88,7 @@ class Preprocessing:
         if interpolation not in _INTERPOLATION:
             msg = (
                 f"preprocess_cfg interpolation must be one of "
-                f"{sorted(_INTERPOLATION)}, got {interpolation!r}"
+                f"{_INTERPOLATION}, got {interpolation!r}"
             )
             raise ModelLoadError(msg)
         fill = 0
@@ -118,8 +110,7 @@ class Preprocessing:
         """
         values = asdict(self)
         return {key: _plain(value) for key, value in values.items()} | {
-            "resize_mode": "longest",
-            "reduce_from": _REDUCE_FROM,
+            "resize_mode": "longest"
         }
 
 
@@ -157,8 +148,9 @@ def as_rgb(image):
 
     Returns
     -------
-    image : `~PIL.Image.Image`
-        Mode "RGB".
+    image : `~numpy.ndarray`
+        uint8 of shape (ny, nx, 3), contiguous and writeable; the array that
+        was given if it is all that.
 
     Raises
     ------
@@ -186,8 +178,8 @@ def as_rgb(image):
         raise ImageConversionError(msg)
     _check_size(shape[1], shape[0])
     if len(shape) == 2:
-        image = np.repeat(image[:, :, np.newaxis], 3, axis=2)
-    return Image.fromarray(np.ascontiguousarray(image))
+        return np.repeat(image[:, :, np.newaxis], 3, axis=2)
+    return np.require(image, requirements=["C", "W"])
 
 
 def _pil_as_rgb(image):
@@ -200,7 +192,7 @@ def _pil_as_rgb(image):
         raise ImageConversionError(msg)
     try:
         image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:
         msg = f"the picture cannot be decoded: {exc}"
         raise ImageConversionError(msg) from exc
@@ -234,26 +226,25 @@ def letterbox(image, preprocessing):
 
     Notes
     -----
-    The same as open_clip's transform with ``resize_mode="longest"``, to the
-    bit, for pictures up to eight times the frame. Larger ones are averaged in
-    whole blocks first (`PIL.Image.Image.resize`, ``reducing_gap``), which is
-    several times faster and changes a pixel by about one part in 255.
+    The same as open_clip's transform with ``resize_mode="longest"`` up to one
+    level of 255: both antialias with the kernels of Pillow, and torch's
+    version of them is about five times faster.
     """
+    import torch
+
     image = as_rgb(image)
     height, width = preprocessing.size
-    ratio = max(image.height / height, image.width / width)
-    inner = (max(1, round(image.width / ratio)), max(1, round(image.height / ratio)))
-    if image.size != inner:
-        image = image.resize(
-            inner,
-            _INTERPOLATION[preprocessing.interpolation],
-            reducing_gap=_REDUCING_GAP if ratio >= _REDUCE_FROM else None,
+    ratio = max(image.shape[0] / height, image.shape[1] / width)
+    inner = tuple(max(1, round(n / ratio)) for n in image.shape[:2])
+    if image.shape[:2] != inner:
+        tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+        tensor = torch.nn.functional.interpolate(
+            tensor, size=inner, mode=preprocessing.interpolation, antialias=True
         )
-    if inner == (width, height):
-        return np.asarray(image)
+        image = tensor[0].permute(1, 2, 0).numpy()
     frame = np.full((height, width, 3), preprocessing.fill, dtype=np.uint8)
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    frame[top : top + inner[1], left : left + inner[0]] = np.asarray(image)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    frame[top : top + inner[0], left : left + inner[1]] = image
     return frame
 
 
@@ -290,7 +281,7 @@ def prepared_batches(images, prepare, load, batch_size):
             raise ImageConversionError(msg) from exc
 
     numbered = enumerate(images)
-    workers = min(4, os.cpu_count() or 1)
+    workers = min(4, max(1, (os.cpu_count() or 1) // 2))  # the model needs the rest
     pool = ThreadPoolExecutor(workers, thread_name_prefix="paperclip-prepare")
     pending = deque()
     try:

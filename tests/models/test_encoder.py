@@ -50,7 +50,13 @@ def test_images_equal_open_clip(directories, native):
     batch = torch.stack([transform(Image.fromarray(image)) for image in images])
     with torch.inference_mode():
         theirs = model.eval().encode_image(batch, normalize=True).numpy()
-    np.testing.assert_allclose(native.encode_images(images), theirs, atol=1e-5)
+    # resized pictures may differ by one level of 255
+    assert (native.encode_images(images) * theirs).sum(axis=1).min() > 0.9999
+    exact = [np.asarray(Image.fromarray(image).resize((32, 32))) for image in images]
+    batch = torch.stack([transform(Image.fromarray(image)) for image in exact])
+    with torch.inference_mode():
+        theirs = model.encode_image(batch, normalize=True).numpy()
+    np.testing.assert_allclose(native.encode_images(exact), theirs, atol=1e-5)
 
 
 def test_rows_are_unit_float32_in_order(encoder):

@@ -51,7 +51,10 @@ def test_equals_the_transform_of_open_clip(native, shape, interpolation):
     assert frame.shape == (32, 32, 3)
     assert frame.dtype == np.uint8
     ours = native.to_tensor(frame[np.newaxis])[0]
-    torch.testing.assert_close(ours, reference(Image.fromarray(image)))
+    level = 1.01 / 255 / min(FRAME.std)  # one step of 8 bits, after scaling
+    torch.testing.assert_close(
+        ours, reference(Image.fromarray(image)), atol=level, rtol=0
+    )
 
 
 @pytest.mark.parametrize("size", [(24, 48), (48, 24)])
@@ -63,7 +66,7 @@ def test_frames_that_are_not_square(size):
     frame = letterbox(image, Preprocessing(size, (0, 0, 0), (1, 1, 1)))
     reference = image_transform_v2(config, is_train=False)(Image.fromarray(image))
     np.testing.assert_allclose(
-        frame.transpose(2, 0, 1) / 255, reference.numpy(), atol=1e-6
+        frame.transpose(2, 0, 1) / 255, reference.numpy(), atol=1.01 / 255
     )
 
 
@@ -95,13 +98,26 @@ def test_extreme_shapes(shape):
     assert frame.shape == (32, 32, 3)
 
 
-def test_large_pictures_change_by_a_rounding():
-    image = picture(1000, 700)
-    plain = Image.fromarray(image).resize((22, 32), Image.Resampling.BICUBIC)
-    frame = letterbox(image, FRAME)[:, 5:27]
-    difference = np.abs(frame.astype(int) - np.asarray(plain).astype(int))
-    assert difference.max() <= 6
-    assert difference.mean() < 1
+@pytest.mark.parametrize("shape", [(1000, 700), (3000, 3000), (5000, 8), (9, 2)])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_one_level_from_pillow(shape, interpolation):
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    ratio = max(shape) / 32
+    inner = tuple(max(1, round(n / ratio)) for n in shape)
+    kernel = Image.Resampling[interpolation.upper()]
+    plain = np.asarray(Image.fromarray(image).resize(inner[::-1], kernel))
+    frame = letterbox(image, Preprocessing((32, 32), (0,) * 3, (1,) * 3, interpolation))
+    top, left = ((32 - n) // 2 for n in inner)
+    frame = frame[top : top + inner[0], left : left + inner[1]]
+    assert np.abs(frame.astype(int) - plain.astype(int)).max() <= 1
+
+
+def test_input_is_left_alone():
+    image = picture(50, 40)
+    image.flags.writeable = False
+    before = image.copy()
+    letterbox(image, FRAME)
+    assert np.array_equal(image, before)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "CMYK", "YCbCr"])
@@ -110,7 +126,7 @@ def test_pil_modes(mode):
         "L" if mode in {"PA", "LA"} else "RGB"
     )
     image = image.convert(mode)
-    assert as_rgb(image).mode == "RGB"
+    assert as_rgb(image).shape == (40, 30, 3)
     assert letterbox(image, FRAME).shape == (32, 32, 3)
 
 
