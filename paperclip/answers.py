@@ -1,0 +1,160 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""From similarities to the tables that users get."""
+
+import numpy as np
+from astropy.table import MaskedColumn, Table
+
+from paperclip.exceptions import InvalidQueryError
+from paperclip.results import COLUMNS, describe_columns
+
+__all__ = ["add_percentile", "description_table", "image_facts", "result_columns"]
+
+_COMPUTED = ("rank", "similarity", "similarity_percentile")
+_PERCENTILE = {"similarity_percentile": COLUMNS["similarity_percentile"]}
+
+_TERM_COLUMNS = {
+    "rank": "Place in the result, 1 is the best",
+    "term": "Term of the vocabulary",
+    "kind": "Kind of the term",
+    "similarity": "Cosine similarity of picture and term, -1 to 1",
+    "percentile": "Percentage of the index less similar to the term, 0 to 100",
+    "probability": "Softmax of the similarities over the vocabulary",
+    "uat_id": "Concept of the Unified Astronomy Thesaurus",
+}
+
+
+def result_columns(columns, known):
+    """
+    Return the names of the columns of a search result, in order.
+
+    Parameters
+    ----------
+    columns : sequence of str or None
+        What the user asked for.
+    known : sequence of str
+        Columns of the index.
+
+    Returns
+    -------
+    names : list of str
+        All columns for `None`.
+
+    Raises
+    ------
+    InvalidQueryError
+        If a name is unknown; the nearest one is suggested.
+    """
+    known = [*_COMPUTED, *known]
+    if columns is None:
+        return known
+    names = [columns] if isinstance(columns, str) else list(columns)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        from paperclip.index.schema import nearest
+
+        msg = f"columns has the unknown name {unknown[0]!r}{nearest(unknown[0], known)}"
+        raise InvalidQueryError(msg)
+    return names
+
+
+def add_percentile(table, index, vector, *, filtered, position):
+    """
+    Insert the percentage of the index that is not more similar.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        Result with a column ``similarity``, best first; changed in place.
+    index : `~paperclip.index.Index`
+        What was searched.
+    vector : `~numpy.ndarray`, shape (d,)
+        The query.
+    filtered : bool
+        Whether rows of the index were left out by a condition.
+    position : int
+        Place of the new column.
+    """
+    similarity = np.asarray(table["similarity"], dtype=float)
+    size = max(len(index), 1)
+    if filtered:  # the rows above are not in the table: look at the whole index
+        everything = np.sort(index.similarities(vector))
+        tolerance = 1e-6  # a float32 sum rounds differently with its order
+        above = len(everything) - np.searchsorted(everything, similarity + tolerance)
+    else:
+        above = np.searchsorted(-similarity, -similarity)
+    percentile = 100.0 * (size - above) / size
+    table.add_column(percentile, name="similarity_percentile", index=position)
+    describe_columns(table, specs=_PERCENTILE)
+
+
+def description_table(terms, matrix, vector, *, scale, background):
+    """
+    Rank the terms of a vocabulary for one picture.
+
+    Parameters
+    ----------
+    terms : `~astropy.table.Table`, length n
+        Columns ``term``, ``kind`` and ``uat_id``.
+    matrix : `~numpy.ndarray`, shape (n, d)
+        Unit vectors of the terms.
+    vector : `~numpy.ndarray`, shape (d,)
+        Unit vector of the picture.
+    scale : float
+        Factor on the cosines that gives logits, the inverse temperature.
+    background : `~numpy.ndarray`, shape (m, d), or None
+        Unit vectors of other pictures, for the percentile.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`, length n
+        Best first; the columns of `~paperclip.PaperclipClass.describe`.
+    """
+    similarity = matrix @ vector
+    weights = np.exp(scale * (similarity - similarity.max()))
+    if background is None:
+        percentile = MaskedColumn(np.zeros(len(terms)), mask=True)
+    else:
+        below = matrix @ background.T < similarity[:, None]
+        percentile = MaskedColumn(100.0 * below.mean(axis=1))
+    order = np.argsort(-similarity, kind="stable")
+    table = Table(
+        {
+            "rank": np.arange(1, len(order) + 1),
+            "term": terms["term"][order],
+            "kind": terms["kind"][order],
+            "similarity": similarity[order],
+            "percentile": percentile[order],
+            "probability": (weights / weights.sum())[order],
+            "uat_id": terms["uat_id"][order],
+        }
+    )
+    for name, text in _TERM_COLUMNS.items():
+        table[name].info.description = text
+    for name in ("similarity", "percentile", "probability"):
+        table[name].info.unit = COLUMNS["similarity"].unit
+    return table
+
+
+def image_facts(picture):
+    """
+    Return the facts of a picture as plain values, for the header of a table.
+
+    Parameters
+    ----------
+    picture : `~paperclip.imaging.Picture`
+        The picture.
+
+    Returns
+    -------
+    facts : dict
+        ``image`` (file name or kind of input) and, where known, ``hdu``,
+        ``target``, ``shape`` (rows x columns of the original).
+    """
+    meta = picture.meta
+    facts = {"image": str(meta.get("file") or "in memory")}
+    for name in ("hdu", "target"):
+        if meta.get(name) is not None:
+            facts[name] = str(meta[name])
+    if meta.get("shape"):
+        facts["shape"] = " x ".join(str(length) for length in meta["shape"])
+    return facts
