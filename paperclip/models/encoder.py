@@ -94,7 +94,7 @@ class Encoder:
 
     @property
     def preprocessing(self):
-        """The `~paperclip.models.preprocess.Preprocessing` in use."""
+        """The ``Preprocessing`` of ``paperclip.models.preprocess`` in use."""
         return self._preprocessing
 
     @property

@@ -141,7 +141,7 @@ def fetch(model, *, endpoint=None):
     Parameters
     ----------
     model : str or path-like
-        As in `resolve`. Local models are only looked up.
+        As in `load_encoder`. Local models are only looked up.
     endpoint : str, optional
         Address of the Hub, for mirrors.
 
@@ -153,7 +153,7 @@ def fetch(model, *, endpoint=None):
     Raises
     ------
     PaperclipError
-        As in `resolve`.
+        As in `load_encoder`.
     """
     return resolve(model, endpoint=endpoint)
 
