@@ -28,7 +28,8 @@ with (ROOT / "pyproject.toml").open("rb") as stream:
 # -- project ------------------------------------------------------------------
 project = "paperclip"
 author = _project["authors"][0]["name"]
-project_copyright = f"2026-{datetime.now(tz=UTC).year}, {author}"
+_years = dict.fromkeys((2026, datetime.now(tz=UTC).year))
+project_copyright = f"{'-'.join(map(str, _years))}, {author}"
 release = metadata.version(_project["name"])
 version = ".".join(release.split(".")[:2])
 html_title = f"{project} {version}"

@@ -29,16 +29,19 @@ rng = np.random.default_rng(seed=7)
 y, x = np.mgrid[-256:256, -256:256].astype(float)
 radius, angle = np.hypot(x, y), np.arctan2(y, x)
 arms = np.exp(3 * (np.cos(2 * (angle - 2.6 * np.log(1 + radius / 20))) - 1))
-image = 900 * np.exp(-radius / 12) + (15 + 130 * arms) * np.exp(-radius / 75)
+image = 900 * np.exp(-radius / 12)
+image += (15 + 130 * arms) * np.exp(-radius / 75)
 # knots of young stars along the arms
 chance = (arms * np.exp(-radius / 90) * (radius > 25)).ravel()
 for knot in rng.choice(image.size, size=260, p=chance / chance.sum()):
     row, column = np.unravel_index(knot, image.shape)
     distance = np.hypot(x - x[row, column], y - y[row, column])
-    image += rng.uniform(20, 120) * np.exp(-((distance / rng.uniform(1.5, 3)) ** 2))
+    size = rng.uniform(1.5, 3)
+    image += rng.uniform(20, 120) * np.exp(-((distance / size) ** 2))
 for row, column in rng.uniform(-256, 256, size=(25, 2)):
     distance = np.hypot(x - column, y - row)
-    image += 10 ** rng.uniform(1.5, 3.3) * np.exp(-((distance / 1.8) ** 2))
+    flux = 10 ** rng.uniform(1.5, 3.3)
+    image += flux * np.exp(-((distance / 1.8) ** 2))
 image = rng.poisson(image + 40) + rng.normal(0, 4, image.shape)
 
 wcs = WCS(naxis=2)
@@ -58,10 +61,9 @@ hdu = fits.ImageHDU(image.astype(np.float32), wcs.to_header(), name="SCI")
 
 table = Paperclip.describe(hdu, limit=12)
 for name in ("similarity", "percentile", "probability"):
-    table[name].info.format = ".3f" if name != "percentile" else ".1f"
-table["rank", "term", "kind", "similarity", "percentile", "probability"].pprint(
-    max_lines=-1, max_width=-1, align="<"
-)
+    table[name].info.format = ".1f" if name == "percentile" else ".3f"
+columns = ["rank", "term", "similarity", "percentile", "probability"]
+table[columns].pprint(max_lines=-1, max_width=-1, show_unit=False)
 
 # %%
 # Draw it
@@ -75,14 +77,15 @@ figure = show_description(hdu, table, limit=8, figure=plt.figure())
 # A list of terms is a question with so many answers, of which one must be the best.
 # Give the answers that could compete.
 
-terms = ["spiral galaxy", "elliptical galaxy", "star cluster", "planetary nebula"]
+terms = ["spiral galaxy", "elliptical galaxy", "star cluster", "nebula"]
 answer = Paperclip.describe(hdu, vocabulary=terms)
 answer["probability"].info.format = ".2f"
-answer["rank", "term", "probability"].pprint(align="<")
+answer["rank", "term", "probability"].pprint(show_unit=False)
 
 # %%
 # And find observations that look alike, by the image instead of a text:
 
 alike = Paperclip.query_image(hdu, limit=5)
 alike["similarity"].info.format = ".3f"
-alike["rank", "similarity", "target_name", "instrument_name"].pprint(align="<")
+columns = ["rank", "similarity", "target_name", "instrument_name"]
+alike[columns].pprint(show_unit=False, max_width=-1)

@@ -16,9 +16,9 @@ do, what becomes of bad pixels, and how three filters become colour.
 # Make three images
 # -----------------
 # The same field through three filters: a disk galaxy, old and red in the middle,
-# blue outside, among stars, with a dead column and the hits of cosmic rays. With
-# files of your own there is nothing to make: `~paperclip.imaging.to_rgb` takes
-# their paths.
+# blue outside, among stars. One image gets a dead column, a cluster of hot pixels
+# and the hits of cosmic rays. With files of your own there is nothing to make:
+# `~paperclip.imaging.to_rgb` takes their paths.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,11 +33,16 @@ arms = 1 + 0.8 * np.cos(2 * (angle - 3.2 * np.log(1 + radius / 15)))
 stars = rng.uniform([-150, -200], [150, 200], size=(40, 2))
 fluxes = 10 ** rng.uniform(0.8, 3, size=40)
 # bulge, disk and stars are brighter or fainter from filter to filter
-weights = {"F435W": (15, 30, 0.8), "F606W": (60, 25, 1.0), "F814W": (120, 18, 1.1)}
+weights = {
+    "F435W": (30, 34, 0.8),
+    "F606W": (60, 30, 1.0),
+    "F814W": (100, 24, 1.1),
+}
 
 images = {}
 for name, (bulge, disk, star) in weights.items():
-    image = 10 * bulge * np.exp(-radius / 9) + disk * arms * np.exp(-radius / 55)
+    image = 10 * bulge * np.exp(-radius / 9)
+    image += disk * arms * np.exp(-radius / 55)
     for (row, column), flux in zip(stars, fluxes, strict=True):
         distance = np.hypot(x - column, y - row)
         image += star * flux * np.exp(-((distance / 1.6) ** 2))
@@ -45,8 +50,10 @@ for name, (bulge, disk, star) in weights.items():
     images[name] = image
 
 damaged = images["F606W"].copy()
-damaged[:, 90:92] = np.nan  # a dead column
-damaged[rng.integers(0, 300, 60), rng.integers(0, 400, 60)] = 60_000  # cosmic rays
+damaged[:, 90] = np.nan  # a dead column
+damaged[200:202, 290:292] = np.nan  # a cluster of hot pixels
+hits = rng.integers(0, 300, 60), rng.integers(0, 400, 60)
+damaged[hits] = 60_000  # cosmic rays
 
 # %%
 # Limits and stretch
@@ -57,7 +64,8 @@ damaged[rng.integers(0, 300, 60), rng.integers(0, 400, 60)] = 60_000  # cosmic r
 # rays. A smaller ``softening`` brings out the faint parts, and the noise.
 
 low, high = np.nanmin(damaged), np.nanmax(damaged)
-linear = np.uint8(255 * (np.nan_to_num(damaged, nan=low) - low) / (high - low))
+linear = (np.nan_to_num(damaged, nan=low) - low) / (high - low)
+linear = np.uint8(255 * linear)
 pictures = {
     "minimum to maximum": np.repeat(linear[::-1, :, np.newaxis], 3, axis=2),
     "default": to_rgb(damaged),
@@ -71,9 +79,9 @@ for ax, (title, picture) in zip(axes.flat, pictures.items(), strict=True):
     ax.set_axis_off()
 
 # %%
-# The dead column is thin, so it is filled from its neighbours. Wider gaps stay
-# blank, at a level that can be chosen. Row 0 of an array is the bottom, as in
-# FITS; row 0 of a picture is the top.
+# The column and the cluster are gone: small holes are filled from their
+# neighbours. Wider gaps stay blank, at a level that can be chosen. Row 0 of an
+# array is the bottom, as in FITS; row 0 of a picture is the top.
 
 gap = images["F606W"].copy()
 gap[120:150] = np.nan  # as between two chips

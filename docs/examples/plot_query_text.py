@@ -42,7 +42,7 @@ table[shown].pprint(align="<")
 # made without one, so the panels show where the observations lie: right ascension
 # grows to the left, and the Galactic plane is blue.
 
-figure = show_results(table, columns=5, offline=True, figure=plt.figure())
+figure = show_results(table, columns=3, offline=True, figure=plt.figure())
 
 # %%
 # Condition
@@ -55,7 +55,7 @@ webb = Paperclip.query_text(
     where="obs_collection = 'JWST' AND instrument_name LIKE 'NIRCAM%'",
 )
 webb["similarity"].info.format = ".3f"
-webb[shown].pprint(align="<")
+webb[shown].pprint(show_unit=False, max_width=-1)
 
 # %%
 # Compare

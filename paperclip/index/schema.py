@@ -65,7 +65,23 @@ class Header:
 
     @classmethod
     def new(cls, *, fingerprint, dimension, model):
-        """Return a header stamped with this package's version and the time."""
+        """
+        Return a header stamped with this package's version and the time.
+
+        Parameters
+        ----------
+        fingerprint : str
+            Of the model that makes the vectors.
+        dimension : int
+            Length of the vectors.
+        model : str
+            What the model is called.
+
+        Returns
+        -------
+        header : Header
+            The header of a new index.
+        """
         created = datetime.now(UTC).isoformat(timespec="seconds")
         return cls(fingerprint, dimension, model, paperclip.__version__, created)
 

@@ -184,7 +184,7 @@ class Index:
 
     @property
     def fingerprint(self):
-        """Identifies the model and preprocessing of the vectors (str)."""
+        """The digest of model and preprocessing of the vectors (str)."""
         return self._snapshot.header.fingerprint
 
     @property
@@ -199,7 +199,7 @@ class Index:
 
     @property
     def colnames(self):
-        """Names of the columns of a row (list of str)."""
+        """The names of the columns of a row (list of str)."""
         return list(self._snapshot.specs)
 
     def __len__(self):

@@ -99,7 +99,7 @@ class Encoder:
 
     @property
     def context_length(self):
-        """Tokens that are read at once, with those for start and end."""
+        """The tokens that are read at once, with those for start and end."""
         return self._reader.context_length
 
     @property
