@@ -49,7 +49,7 @@ ALLOWED = {
     "plotting": FOUNDATION | {"results", "imaging", "_figures", "_previews"},
     "_figures": FOUNDATION | {"results", "imaging"},
     "_previews": FOUNDATION | {"imaging"},
-    "answers": {"exceptions", "utils", "results"},
+    "answers": {"exceptions", "utils", "results", "index"},
     "core": FOUNDATION
     | WORKERS
     | {"answers", "mast", "queries", "results", "vocabulary"},
