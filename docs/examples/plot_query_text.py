@@ -23,17 +23,10 @@ import numpy as np
 from paperclip import Paperclip
 from paperclip.plotting import show_results
 
-table = Paperclip.query_text("face-on spiral galaxy", limit=10)
-shown = [
-    "rank",
-    "similarity",
-    "target_name",
-    "instrument_name",
-    "filters",
-    "proposal_id",
-]
+table = Paperclip.query_text("face-on spiral galaxy", limit=6)
+shown = ["rank", "similarity", "target_name", "instrument_name", "filters"]
 table["similarity"].info.format = ".3f"
-table[shown].pprint(align="<")
+table[shown].pprint(show_unit=False, max_width=-1)
 
 # %%
 # Look
