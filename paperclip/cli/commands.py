@@ -1,0 +1,18 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+The table of commands.
+
+A module of commands ends in a tuple of `paperclip.cli.arguments.Command`, each
+with one function that adds the arguments and one that does the work.
+"""
+
+from paperclip.cli.looking import LOOKING
+from paperclip.cli.searching import SEARCHING
+
+__all__ = ["COMMANDS", "GROUPS"]
+
+GROUPS = {"index": "Look at an index", "model": "Look at models and fetch them"}
+"""What the groups of commands are for, by name."""
+
+COMMANDS = (*SEARCHING, *LOOKING)
+"""All commands, in the order of the help."""
