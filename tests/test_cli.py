@@ -473,6 +473,7 @@ def test_without_a_command_there_is_help(capfd):
         (["describe", "t.py"], "t.py is not a readable FITS, JPEG or PNG file"),
         (["describe", "."], "'.' is a folder; give the files"),
         (["describe", "a.fits", "--hdu", "9"], "It holds: 0 'PRIMARY'"),
+        (["describe", "a.fits", "--hdu", "CUBE"], "choose a plane with --plane"),
         (["describe", "a.fits", "--kind", "q"], "--kind: no kind 'q' in the vocab"),
         (["describe", "a.fits", "--kind", "e"], "choose from 'object or phenomenon'"),
         (["describe", "a.fits", "--vocabulary", "q"], "must end in .ecsv, .csv, .txt"),
@@ -586,6 +587,8 @@ def test_narrow_terminals_cut_texts_and_keep_numbers(monkeypatch):
     lines = to_text(table, view, to_screen=True).splitlines()
     assert max(map(len, lines)) == 50
     assert lines[2].endswith("…    1.2")
+    lines = to_text(table, {"a": ("file", None)}, to_screen=True).splitlines()
+    assert lines[2] == "…" + 49 * "x"  # of a path, the end says more
     monkeypatch.setenv("COLUMNS", "5")
     lines = to_text(table, view, to_screen=True).splitlines()
     assert max(map(len, lines)) == 12 + 1 + 12 + 1 + 6

@@ -80,11 +80,14 @@ def _shrink(table, limit):
     for name in texts:
         width, column = widths[name], table[name]
         if width < whole[name]:
-            cut = [
-                v if len(v) <= width else v[: width - 1] + "…"
-                for v in column.filled("")
-            ]
+            cut = [_cut(v, width, name == "file") for v in column.filled("")]
             table[name] = type(column)(cut, mask=column.mask, dtype=str, name=name)
+
+
+def _cut(text, width, is_path):
+    if len(text) <= width:
+        return text
+    return f"…{text[1 - width :]}" if is_path else f"{text[: width - 1]}…"
 
 
 def heading_lines(pairs):

@@ -4,6 +4,7 @@
 import contextlib
 import logging
 import os
+import re
 import sys
 import traceback as _traceback
 import warnings
@@ -21,6 +22,8 @@ __all__ = [
 ]
 
 _CLEAR = "\r\033[K"
+# how messages of the library name options, as in "choose one with hdu="
+_KEYWORD = re.compile(r"\b(hdu|plane|where|vocabulary)=(?=[\s,.;:]|$)")
 
 
 def clean(text):
@@ -101,6 +104,7 @@ def report(exc, *, about="", traceback=False):
         text += "" if exc.filename is None else exc.strerror
     else:
         text = str(exc) or type(exc).__name__
+    text = _KEYWORD.sub(r"--\1", text)
     if about and about not in text:
         text = f"{about}: {text}"
     say(f"paperclip: error: {text}")
