@@ -16,6 +16,7 @@ from paperclip.answers import (
     result_columns,
 )
 from paperclip.exceptions import (
+    IndexNotFoundError,
     InvalidQueryError,
     ModelMismatchError,
     NoResultsWarning,
@@ -98,12 +99,11 @@ class PaperclipClass:
         """The `~paperclip.models.Encoder` in use, loaded when first needed."""
         model = conf.model if self._model is None else self._model
         device = conf.device if self._device is None else self._device
-        offline = conf.offline if self._offline is None else self._offline
         if not isinstance(model, str | Path):
             from paperclip.models import load_encoder
 
-            return load_encoder(model, device=device, offline=offline)
-        return _shared_encoder(model, device, offline)
+            return load_encoder(model, device=device, offline=self._offline)
+        return _shared_encoder(model, device, self._offline)
 
     @property
     def index(self):
@@ -372,8 +372,11 @@ class PaperclipClass:
         return index
 
     def _background(self):
-        """Return the vectors of the index, None if they are of another model."""
-        index = self.index
+        """Return the vectors of the index, None if none are of this model."""
+        try:
+            index = self.index
+        except IndexNotFoundError:
+            return None
         if index.fingerprint != self.encoder.fingerprint or not len(index):
             return None
         return index.vectors()

@@ -273,3 +273,8 @@ def test_methods_give_the_same_answer_twice(clip):
     first, second = (clip.query_text("nebula", limit=5) for _ in range(2))
     assert first["obs_id"].tolist() == second["obs_id"].tolist()
     assert first["similarity"].tolist() == second["similarity"].tolist()
+
+
+def test_describe_works_without_an_index(encoder, tmp_path):
+    table = Paperclip(model=encoder, index=tmp_path / "none").describe(hdu(), limit=2)
+    assert table["percentile"].mask.all()

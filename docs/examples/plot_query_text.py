@@ -73,5 +73,5 @@ ax.legend(frameon=False)
 # How it was made is part of the table, and goes into the files it is written to.
 
 for name, value in table.meta.items():
-    if name in {"query", "model", "index_version", "n_searched", "n_proposals"}:
+    if name in {"query", "model", "indexver", "n_index", "n_props"}:
         print(f"{name}: {value}")
