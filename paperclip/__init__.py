@@ -62,7 +62,7 @@ class Conf(_config.ConfigNamespace):
         names = sorted(self)
         if name not in names:
             near = _get_close_matches(name, names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             msg = f"paperclip.conf has no item {name!r}{hint} Choose from {names}"
             raise AttributeError(msg)
         super().__setattr__(name, value)

@@ -21,7 +21,8 @@ from paperclip.exceptions import (
     ModelMismatchError,
     NoResultsWarning,
 )
-from paperclip.queries import check_limit, check_query_text
+from paperclip.queries import check_query_text
+from paperclip.utils.checks import whole_number
 
 __all__ = ["Paperclip", "PaperclipClass"]
 
@@ -183,7 +184,7 @@ class PaperclipClass:
         [1, 2, 3]
         """
         text = check_query_text(text)
-        limit = check_limit(limit)
+        limit = whole_number("limit", limit)
         index = self._matching_index()
         vector = self.encoder.encode_texts([text])[0]
         return self._search(index, vector, limit, where, columns, {"query": text})
@@ -234,7 +235,7 @@ class PaperclipClass:
         ModelMismatchError
             If the index was built with another model.
         """
-        limit = check_limit(limit)
+        limit = whole_number("limit", limit)
         index = self._matching_index()
         picture = self._picture(image, hdu, plane, conversion)
         vector = self.encoder.encode_images([picture.rgb])[0]
@@ -312,7 +313,7 @@ class PaperclipClass:
         ----------
         .. [1] Radford, A. et al. 2021, arXiv:2103.00020
         """
-        limit = None if limit is None else check_limit(limit)
+        limit = None if limit is None else whole_number("limit", limit)
         terms = self._terms(vocabulary, kind)
         picture = self._picture(image, hdu, plane, conversion)
         encoder = self.encoder

@@ -21,6 +21,7 @@ from paperclip._figures import (
     read_text,
 )
 from paperclip.exceptions import FailedRowsWarning, InvalidQueryError
+from paperclip.utils.checks import whole_number
 from paperclip.utils.optional import import_optional
 
 __all__ = ["show_description", "show_results"]
@@ -140,7 +141,7 @@ def show_results(
             f"pass table[:{_MAX_ROWS}]"
         )
         raise InvalidQueryError(msg)
-    columns = _check_count("columns", columns)
+    columns = whole_number("columns", columns)
     size = _check_positive("size", size, 30.0)
     timeout = _check_positive("timeout", conf.timeout if timeout is None else timeout)
 
@@ -219,7 +220,7 @@ def show_description(image, table, *, limit=10, value=None, figure=None):
     import_optional("matplotlib", extra="plot", purpose="show_description()")
     value = _value_column(table, value)
     _check_table(table, ("term", value), "describe()")
-    rows = table[: _check_count("limit", limit)]
+    rows = table[: whole_number("limit", limit)]
     rgb = to_rgb(image)
 
     height = max(2.6, 0.36 * len(rows) + 1.0)
@@ -262,16 +263,6 @@ def _check_table(table, needed, method):
             f"{method} returned, or add it (the columns are {names})"
         )
         raise InvalidQueryError(msg)
-
-
-def _check_count(name, number):
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        msg = f"{name} must be a whole number, got {number!r}"
-        raise InvalidQueryError(msg)
-    if number < 1:
-        msg = f"{name} must be at least 1, got {number}"
-        raise InvalidQueryError(msg)
-    return int(number)
 
 
 def _check_positive(name, number, top=math.inf):

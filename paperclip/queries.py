@@ -1,14 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Checks of what a user asks, before any model is loaded."""
 
-import operator
 import re
 import unicodedata
 import warnings
 
 from paperclip.exceptions import InvalidQueryError, LanguageWarning
 
-__all__ = ["MAX_WORDS", "check_limit", "check_query_text"]
+__all__ = ["MAX_WORDS", "check_query_text"]
 
 MAX_WORDS = 1000
 """Longest query, in words. A proposal abstract has about 250."""
@@ -115,35 +114,3 @@ def _warn_of_language(text):
             LanguageWarning,
             stacklevel=4,
         )
-
-
-def check_limit(limit):
-    """
-    Check the largest number of rows of a result.
-
-    Parameters
-    ----------
-    limit : int
-        Number of rows.
-
-    Returns
-    -------
-    limit : int
-        The same as a plain int.
-
-    Raises
-    ------
-    InvalidQueryError
-        If it is not a whole number, or less than one.
-    """
-    try:
-        number = operator.index(limit)
-    except TypeError:
-        number = None
-    if number is None or isinstance(limit, bool):
-        msg = f"limit must be a whole number, got {limit!r}"
-        raise InvalidQueryError(msg)
-    if number < 1:
-        msg = f"limit must be at least 1, got {limit!r}"
-        raise InvalidQueryError(msg)
-    return number

@@ -1,32 +1,13 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Checks of the arguments of `paperclip.index.Index`."""
 
-import operator
-
 import numpy as np
 
 from paperclip.exceptions import InvalidQueryError, InvalidRowsError
 from paperclip.index._rows import normalise
 from paperclip.index.schema import nearest
 
-__all__ = ["column_names", "unit_query", "whole_number"]
-
-
-def whole_number(name, value, low, high):
-    """Return ``value`` as an int within limits, or say what is wrong."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or isinstance(value, (bool, np.bool_)):
-        msg = f"{name} must be a whole number, got {value!r}"
-        raise InvalidQueryError(msg)
-    if not low <= number <= high:
-        msg = f"{name} must be {low} or more, got {value!r}"
-        if number > high:
-            msg = f"{name} must be at most {high}, got {value!r}"
-        raise InvalidQueryError(msg)
-    return number
+__all__ = ["column_names", "unit_query"]
 
 
 def unit_query(vector, dimension):

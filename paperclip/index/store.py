@@ -11,7 +11,7 @@ from paperclip.exceptions import (
     InvalidRowsError,
     ModelMismatchError,
 )
-from paperclip.index._checks import column_names, unit_query, whole_number
+from paperclip.index._checks import column_names, unit_query
 from paperclip.index._commit import (
     commit_delete,
     commit_rows,
@@ -23,6 +23,7 @@ from paperclip.index._rows import column_from_arrow, rows_to_arrow
 from paperclip.index._snapshot import Snapshot
 from paperclip.index.schema import KEY, Header, arrow_schema, row_specs
 from paperclip.results import COLUMNS, ColumnSpec
+from paperclip.utils.checks import whole_number
 
 __all__ = ["Index"]
 

@@ -14,6 +14,7 @@ from paperclip.exceptions import (
 from paperclip.models.preprocess import letterbox, prepared_batches
 from paperclip.models.text import check_texts
 from paperclip.models.towers import image_tower, text_tower
+from paperclip.utils.checks import whole_number
 
 __all__ = ["Encoder"]
 
@@ -381,10 +382,4 @@ def _batch_size(batch_size):
 
     if batch_size is None:
         batch_size = conf.batch_size
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-        msg = f"batch_size must be an int, got {batch_size!r}"
-        raise InvalidQueryError(msg)
-    if batch_size < 1:
-        msg = f"batch_size must be at least 1, got {batch_size}"
-        raise InvalidQueryError(msg)
-    return int(batch_size)
+    return whole_number("batch_size", batch_size)

@@ -137,8 +137,8 @@ def test_empty_index_gives_an_empty_table_with_columns(tmp_path):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"limit": 0}, "limit must be 1 or more, got 0"),
-        ({"limit": -3}, "limit must be 1 or more, got -3"),
+        ({"limit": 0}, "limit must be at least 1, got 0"),
+        ({"limit": -3}, "limit must be at least 1, got -3"),
         ({"limit": 2.5}, "limit must be a whole number, got 2.5"),
         ({"limit": True}, "limit must be a whole number, got True"),
         ({"where": "instrument = 'A'"}, "no column 'instrument'; did you mean 'instr"),

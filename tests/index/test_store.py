@@ -96,7 +96,7 @@ def test_places_that_mean_nothing(uri):
     [
         ({"fingerprint": " "}, "fingerprint must be a text"),
         ({"fingerprint": None}, "fingerprint must be a text"),
-        ({"dimension": 0}, "dimension must be 1 or more, got 0"),
+        ({"dimension": 0}, "dimension must be at least 1, got 0"),
         ({"dimension": 2.0}, "dimension must be a whole number"),
         ({"dimension": 10**6}, "dimension must be at most 65536"),
     ],
