@@ -14,7 +14,7 @@ def test_present_module_is_returned():
 def test_missing_module_names_the_extra():
     with pytest.raises(
         MissingDependencyError,
-        match=r"Drawing needs 'not_there'.*pip install 'astro-paperclip\[plot\]'",
+        match=r"Drawing needs 'not_there.sub'.*pip install 'astro-paperclip\[plot\]'",
     ):
         import_optional("not_there.sub", extra="plot", purpose="Drawing")
 
