@@ -4,10 +4,17 @@
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
-from paperclip.exceptions import InvalidQueryError
+from paperclip.exceptions import InvalidQueryError, ModelMismatchError
 from paperclip.results import COLUMNS, describe_columns
 
-__all__ = ["add_percentile", "description_table", "image_facts", "result_columns"]
+__all__ = [
+    "add_percentile",
+    "check_same_model",
+    "description_table",
+    "image_facts",
+    "result_columns",
+    "search_table",
+]
 
 _COMPUTED = ("rank", "similarity", "similarity_percentile")
 _PERCENTILE = {"similarity_percentile": COLUMNS["similarity_percentile"]}
@@ -55,6 +62,77 @@ def result_columns(columns, known):
         msg = f"columns has the unknown name {unknown[0]!r}{nearest(unknown[0], known)}"
         raise InvalidQueryError(msg)
     return names
+
+
+def check_same_model(index, fingerprint):
+    """
+    Refuse an index whose vectors another model made.
+
+    Parameters
+    ----------
+    index : `~paperclip.index.Index`
+        What is to be searched.
+    fingerprint : str
+        Of the model that makes the query.
+
+    Raises
+    ------
+    ModelMismatchError
+        If the fingerprints differ.
+    """
+    if index.fingerprint != fingerprint:
+        msg = (
+            f"index {str(index.uri)!r} was built with model {index.fingerprint!r}, "
+            f"the query comes from {fingerprint!r}; load that model, or rebuild the "
+            "index"
+        )
+        raise ModelMismatchError(msg)
+
+
+def search_table(index, vector, *, limit, where, columns):
+    """
+    Search an index and add what is known of the result as a whole.
+
+    Parameters
+    ----------
+    index : `~paperclip.index.Index`
+        What is searched.
+    vector : `~numpy.ndarray`, shape (d,)
+        The query, of the model of the index.
+    limit : int
+        Largest number of rows.
+    where : str or None
+        Condition in SQL.
+    columns : sequence of str or None
+        Columns of the result.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        Best first. ``meta`` holds ``index``, ``indexver``, ``n_index`` and, with
+        a column ``proposal_id``, ``n_props``.
+
+    Raises
+    ------
+    InvalidQueryError
+        If ``where`` or ``columns`` cannot be understood.
+    """
+    names = result_columns(columns, index.colnames)
+    stored = [name for name in names if name != "similarity_percentile"]
+    search = stored if "similarity" in stored else [*stored, "similarity"]
+    table = index.search(vector, limit=limit, where=where, columns=search)
+    if "similarity_percentile" in names:
+        position = names.index("similarity_percentile")
+        add_percentile(
+            table, index, vector, filtered=where is not None, position=position
+        )
+    if "similarity" not in names:
+        table.remove_column("similarity")
+    table.meta.update(index=str(index.uri), indexver=index.version, n_index=len(index))
+    if "proposal_id" in table.colnames:
+        programmes = np.ma.compressed(np.ma.asarray(table["proposal_id"].data))
+        table.meta["n_props"] = len(set(programmes.tolist()))
+    return table
 
 
 def add_percentile(table, index, vector, *, filtered, position):

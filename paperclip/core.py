@@ -6,19 +6,16 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from paperclip import __version__, conf
 from paperclip.answers import (
-    add_percentile,
+    check_same_model,
     description_table,
     image_facts,
-    result_columns,
+    search_table,
 )
 from paperclip.exceptions import (
     IndexNotFoundError,
     InvalidQueryError,
-    ModelMismatchError,
     NoResultsWarning,
 )
 from paperclip.queries import check_query_text
@@ -185,9 +182,11 @@ class PaperclipClass:
         """
         text = check_query_text(text)
         limit = whole_number("limit", limit)
-        index = self._matching_index()
-        vector = self.encoder.encode_texts([text])[0]
-        return self._search(index, vector, limit, where, columns, {"query": text})
+        index, encoder = self.index, self.encoder
+        check_same_model(index, encoder.fingerprint)
+        vector = encoder.encode_texts([text])[0]
+        about = {"query": text}
+        return self._search(encoder, index, vector, limit, where, columns, about)
 
     def query_image(
         self,
@@ -236,12 +235,13 @@ class PaperclipClass:
             If the index was built with another model.
         """
         limit = whole_number("limit", limit)
-        index = self._matching_index()
+        index, encoder = self.index, self.encoder
+        check_same_model(index, encoder.fingerprint)
         picture = self._picture(image, hdu, plane, conversion)
-        vector = self.encoder.encode_images([picture.rgb])[0]
+        vector = encoder.encode_images([picture.rgb])[0]
         facts = image_facts(picture)
         about = {"query": facts["image"], **facts}
-        return self._search(index, vector, limit, where, columns, about)
+        return self._search(encoder, index, vector, limit, where, columns, about)
 
     def describe(
         self,
@@ -318,8 +318,8 @@ class PaperclipClass:
         picture = self._picture(image, hdu, plane, conversion)
         encoder = self.encoder
         vector = encoder.encode_images([picture.rgb])[0]
-        matrix, identity = self._vectors_of(terms)
-        background = self._background()
+        matrix, identity = self._vectors_of(terms, encoder)
+        background = self._background(encoder)
         table = description_table(
             terms, matrix, vector, scale=encoder.logit_scale, background=background
         )[:limit]
@@ -327,7 +327,7 @@ class PaperclipClass:
             **image_facts(picture),
             vocab=identity,
             n_back=0 if background is None else len(background),
-            **self._provenance(),
+            **self._provenance(encoder),
         )
         return table
 
@@ -349,68 +349,30 @@ class PaperclipClass:
             raise InvalidQueryError(msg)
         return terms[terms["kind"] == kind]
 
-    def _vectors_of(self, terms):
+    def _vectors_of(self, terms, encoder):
         """Return the vectors of the terms and their fingerprint, cached."""
         from paperclip.vocabulary import vocabulary_fingerprint
 
         identity = vocabulary_fingerprint(terms)
-        key = (self.encoder.fingerprint, identity)
+        key = (encoder.fingerprint, identity)
         if key not in self._term_vectors:
-            vectors = self.encoder.encode_texts(terms["term"].tolist())
+            vectors = encoder.encode_texts(terms["term"].tolist())
             self._term_vectors[key] = vectors
         return self._term_vectors[key], identity
 
-    def _matching_index(self):
-        """Return the index, refused if another model made its vectors."""
-        index = self.index
-        if index.fingerprint != self.encoder.fingerprint:
-            msg = (
-                f"index {str(index.uri)!r} was built with model "
-                f"{index.fingerprint!r}, the query comes from "
-                f"{self.encoder.fingerprint!r}; load that model, or rebuild the index"
-            )
-            raise ModelMismatchError(msg)
-        return index
-
-    def _background(self):
+    def _background(self, encoder):
         """Return the vectors of the index, None if none are of this model."""
         try:
             index = self.index
         except IndexNotFoundError:
             return None
-        if index.fingerprint != self.encoder.fingerprint or not len(index):
+        if index.fingerprint != encoder.fingerprint or not len(index):
             return None
         return index.vectors()
 
-    def _search(self, index, vector, limit, where, columns, about):
-        names = result_columns(columns, index.colnames)
-        stored = [name for name in names if name != "similarity_percentile"]
-        search = stored if "similarity" in stored else [*stored, "similarity"]
-        table = index.search(
-            vector,
-            limit=limit,
-            where=where,
-            columns=search,
-            fingerprint=self.encoder.fingerprint,
-        )
-        if "similarity_percentile" in names:
-            add_percentile(
-                table,
-                index,
-                vector,
-                filtered=where is not None,
-                position=names.index("similarity_percentile"),
-            )
-        if "similarity" not in names:
-            table.remove_column("similarity")
-        table.meta.update(about)
-        table.meta.update(
-            index=str(index.uri), indexver=index.version, n_index=len(index)
-        )
-        if "proposal_id" in table.colnames:
-            programmes = np.ma.compressed(np.ma.asarray(table["proposal_id"].data))
-            table.meta["n_props"] = len(set(programmes.tolist()))
-        table.meta.update(self._provenance())
+    def _search(self, encoder, index, vector, limit, where, columns, about):
+        table = search_table(index, vector, limit=limit, where=where, columns=columns)
+        table.meta = {**about, **table.meta, **self._provenance(encoder)}
         if not len(table):
             warnings.warn(
                 f"no row of index {str(index.uri)!r} fulfils where={where!r}",
@@ -419,9 +381,8 @@ class PaperclipClass:
             )
         return table
 
-    def _provenance(self):
+    def _provenance(self, encoder):
         # at most eight characters, so that FITS headers can hold the names
-        encoder = self.encoder
         return {
             "model": encoder.fingerprint,
             "modname": str(encoder.name),

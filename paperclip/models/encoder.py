@@ -324,11 +324,12 @@ class Encoder:
 
     def _windows(self, position, text, long):
         """Return the token ids of one text, in parts if it is long."""
-        if self._reader.count(text) == 0:
+        windows = self._reader.windows(text)
+        if not windows:
             msg = f"texts[{position}] holds nothing that the model reads: {text[:60]!r}"
             raise InvalidQueryError(msg)
         if long == "chunk":
-            return self._reader.windows(text)
+            return windows
         head, lost = self._reader.head(text)
         if lost:
             found = f"texts[{position}] has {self.tokens(text)} tokens and the model "
@@ -369,12 +370,12 @@ class Encoder:
 
 def _unit_rows(features):
     """Return float32 rows of length 1; refuse what has no direction."""
-    rows = features.float()
-    norms = rows.norm(dim=-1, keepdim=True)
-    if not bool(((norms > 0) & norms.isfinite()).all()):
+    rows = features.float().cpu().numpy()
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    if not (np.isfinite(norms).all() and norms.all()):
         msg = "the model gives vectors that are zero or not finite; its weights are bad"
         raise ModelLoadError(msg)
-    return (rows / norms).cpu().numpy()
+    return rows / norms[:, np.newaxis]
 
 
 def _batch_size(batch_size):

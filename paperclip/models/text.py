@@ -119,8 +119,8 @@ class TextReader:
             return ids
         # repairing mojibake may lengthen a text
         room = 2 + 4 * len(text.encode(errors="replace"))
-        row = self._call([text], context_length=room)[0]
-        row = row[: int((row == self._end).nonzero()[-1]) + 1].tolist()
+        row = self._call([text], context_length=room)[0].tolist()
+        row = row[: len(row) - row[::-1].index(self._end)]
         # "<end_of_text>" written in a text is a control token: pooling would stop
         # there and the rest would be lost without a word
         inner = [i for i in row[1:-1] if i < self._end - 1]
@@ -156,8 +156,11 @@ class TextReader:
         windows : list of list of int
             Token ids with start and end. Whole sentences are packed together;
             only a sentence that is too long alone is cut, between words.
+            None for a text without a token.
         """
         ids = self._ids(text)
+        if len(ids) == self._marks:
+            return []
         if len(ids) <= self.context_length:
             return [ids]
         packed, counts = [], []
