@@ -16,7 +16,14 @@ import paperclip
 ROOT = Path(__file__).parents[1]
 DISTRIBUTION = "astro-paperclip"
 # what the package cannot work without, as paths below paperclip/
-NEEDED_DATA = ["data/vocabulary.ecsv", "py.typed"]
+NEEDED_DATA = [
+    "data/builtin_model/README.md",
+    "data/builtin_model/checksums.json",
+    "data/builtin_model/open_clip_config.json",
+    "data/builtin_model/open_clip_model.safetensors",
+    "data/vocabulary.ecsv",
+    "py.typed",
+]
 
 
 def modules():

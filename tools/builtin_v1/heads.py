@@ -1,0 +1,166 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Two linear heads on the frozen towers, and what they reach on kept-back groups."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import log_softmax, normalize
+
+KINDS = {"full": 3, "sentence": 3, "title": 2, "label": 3}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training of the heads."""
+
+    steps: int = 300
+    batch_size: int = 384
+    rate: float = 2e-3
+    text_rate: float = 0.1  # of ``rate``
+    weight_decay: float = 0.05
+    dropout: float = 0.5
+    scale: float = 10.0
+    plain: float = 0.5  # share of pictures that are shown unchanged
+    members: int = 3  # trainings whose weights are averaged
+
+
+class Heads(nn.Module):
+    """Linear maps of picture features and text vectors into one space."""
+
+    def __init__(self, mean, deviation, recipe):
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.image = nn.Linear(len(mean), 384)
+        self.text = nn.Linear(384, 384, bias=False)
+        self.log_scale = nn.Parameter(torch.tensor(np.log(recipe.scale)).float())
+        nn.init.normal_(self.image.weight, std=0.01)
+        nn.init.zeros_(self.image.bias)
+        nn.init.eye_(self.text.weight)
+
+    def images(self, features):
+        """Return unit vectors of features, shape (n, 384)."""
+        scaled = (features - self.mean) / self.deviation
+        return normalize(self.image(self.dropout(scaled)), dim=-1)
+
+    def texts(self, vectors):
+        """Return unit vectors of text vectors, shape (n, 384)."""
+        return normalize(self.text(vectors), dim=-1)
+
+
+def contrastive_loss(logits, same):
+    """Return the symmetric cross entropy with several right answers a row."""
+    target = same / same.sum(1, keepdim=True)
+    rows = (target * log_softmax(logits, 1)).sum(1).mean()
+    columns = (target * log_softmax(logits.T, 1)).sum(1).mean()
+    return -(rows + columns) / 2
+
+
+def train_once(features, texts, captions, groups, chosen, recipe, seed):
+    """Return the heads of one training on the pictures ``chosen``."""
+    torch.manual_seed(0)  # members start alike, so that their mean makes sense
+    rng = np.random.default_rng(seed)
+    first = features[0][chosen]
+    heads = Heads(first.mean(0), first.std(0) + 1e-3, recipe)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": heads.image.parameters(), "weight_decay": recipe.weight_decay},
+            {"params": heads.text.parameters(), "weight_decay": 0.0},
+            {"params": [heads.log_scale], "weight_decay": 0.0},
+        ]
+    )
+    rates = [recipe.rate, recipe.rate * recipe.text_rate, 1e-3]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, rates, total_steps=recipe.steps, pct_start=0.1
+    )
+    usable = np.array([number for number in chosen if captions[number]])
+    _, inverse, sizes = np.unique(
+        groups[usable], return_inverse=True, return_counts=True
+    )
+    chance = 1 / np.sqrt(sizes[inverse])  # a large programme counts less
+    chance /= chance.sum()
+    size = min(recipe.batch_size, len(usable) // 2)
+    for _ in range(recipe.steps):
+        drawn = rng.choice(usable, size=size, p=chance, replace=False)
+        said = np.array([draw_caption(captions[number], rng) for number in drawn])
+        changed = rng.integers(1, len(features), size)
+        changed[rng.random(size) < recipe.plain] = 0
+        image = heads.images(features[changed, drawn])
+        text = heads.texts(texts[said])
+        same = (groups[drawn][:, None] == groups[drawn]) | (said[:, None] == said)
+        logits = heads.log_scale.exp().clamp(max=100) * image @ text.T
+        loss = contrastive_loss(logits, torch.from_numpy(same).float())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return heads.eval()
+
+
+def draw_caption(kinds, rng):
+    """Return one caption of a picture, the kind drawn first."""
+    names = list(kinds)
+    weights = np.array([KINDS[name] for name in names], dtype=float)
+    found = kinds[rng.choice(names, p=weights / weights.sum())]
+    return found[rng.integers(len(found))]
+
+
+def train(features, texts, captions, groups, chosen, recipe, *, seed=0):
+    """Return the heads with the mean weights of several trainings."""
+    members = [
+        train_once(features, texts, captions, groups, chosen, recipe, [seed, member])
+        for member in range(recipe.members)
+    ]
+    mean = members[0]
+    states = [member.state_dict() for member in members]
+    mean.load_state_dict(
+        {name: sum(state[name] for state in states) / len(states) for name in states[0]}
+    )
+    return mean
+
+
+def retrieval(images, texts, own, fraction=0.1):
+    """
+    Return which pictures have their own text among the best fraction of texts.
+
+    Ties count half. ``images`` and ``texts`` are unit vectors, ``own`` the row of
+    the right text of each picture.
+    """
+    logits = images @ texts.T
+    right = logits[np.arange(len(own)), own][:, None]
+    rank = (logits > right).sum(1) + 0.5 * ((logits == right).sum(1) - 1)
+    return rank < max(1, round(fraction * len(texts)))
+
+
+def evaluate(heads, features, texts, pairs, full, chosen):
+    """Return {source: list of (group, found, chance, number of texts)}."""
+    with torch.inference_mode():
+        image = heads.images(features[0]).numpy()
+        text = heads.texts(texts).numpy()
+    found = {}
+    for source in dict.fromkeys(pair.source for pair in pairs):
+        rows = [n for n in chosen if pairs[n].source == source and pairs[n].text]
+        names, own = np.unique([full[n] for n in rows], return_inverse=True)
+        hits = retrieval(image[rows], text[names], own)
+        chance = max(1, round(0.1 * len(names))) / len(names)
+        found[source] = [
+            (pairs[n].group, bool(hit), chance, len(names))
+            for n, hit in zip(rows, hits, strict=True)
+        ]
+    return found
+
+
+def interval(records, *, seed=0, count=2000):
+    """Return the mean of hits and its 95 % interval, by bootstrap over groups."""
+    groups = np.array([record[0] for record in records])
+    hits = np.array([record[1] for record in records], dtype=float)
+    names, inverse = np.unique(groups, return_inverse=True)
+    total = np.bincount(inverse, hits)
+    size = np.bincount(inverse)
+    rng = np.random.default_rng(seed)
+    drawn = rng.integers(len(names), size=(count, len(names)))
+    means = total[drawn].sum(1) / size[drawn].sum(1)
+    return hits.mean(), *np.percentile(means, [2.5, 97.5])
