@@ -19,6 +19,10 @@ __all__ = [
 _COMPUTED = ("rank", "similarity", "similarity_percentile")
 _PERCENTILE = {"similarity_percentile": COLUMNS["similarity_percentile"]}
 
+# multiplications; the threads of BLAS would keep spinning afterwards, which on two
+# cores slows the model that comes next
+_FEW = 1 << 24
+
 _TERM_COLUMNS = {
     "rank": "Place in the result, 1 is the best",
     "term": "Term of the vocabulary",
@@ -130,8 +134,8 @@ def search_table(index, vector, *, limit, where, columns):
         table.remove_column("similarity")
     table.meta.update(index=str(index.uri), indexver=index.version, n_index=len(index))
     if "proposal_id" in table.colnames:
-        programmes = np.ma.compressed(np.ma.asarray(table["proposal_id"].data))
-        table.meta["n_props"] = len(set(programmes.tolist()))
+        programmes = set(table["proposal_id"].tolist())  # None where masked
+        table.meta["n_props"] = len(programmes - {None})
     return table
 
 
@@ -165,7 +169,7 @@ def add_percentile(table, index, vector, *, filtered, position):
     describe_columns(table, specs=_PERCENTILE)
 
 
-def description_table(terms, matrix, vector, *, scale, background):
+def description_table(terms, matrix, vector, *, scale, background, limit=None):
     """
     Rank the terms of a vocabulary for one picture.
 
@@ -181,27 +185,29 @@ def description_table(terms, matrix, vector, *, scale, background):
         Factor on the cosines that gives logits, the inverse temperature.
     background : `~numpy.ndarray`, shape (m, d), or None
         Unit vectors of other pictures, for the percentile.
+    limit : int or None, optional
+        Largest number of rows; `None` for all terms.
 
     Returns
     -------
-    table : `~astropy.table.Table`, length n
+    table : `~astropy.table.Table`
         Best first; the columns of `~paperclip.PaperclipClass.describe`.
     """
-    similarity = matrix @ vector
+    similarity = np.vecdot(matrix, vector)
     weights = np.exp(scale * (similarity - similarity.max()))
+    order = np.argsort(-similarity, kind="stable")[:limit]
     if background is None:
-        percentile = MaskedColumn(np.zeros(len(terms)), mask=True)
+        percentile = MaskedColumn(np.zeros(len(order)), mask=True)
     else:
-        below = matrix @ background.T < similarity[:, None]
+        below = _products(matrix[order], background) < similarity[order, None]
         percentile = MaskedColumn(100.0 * below.mean(axis=1))
-    order = np.argsort(-similarity, kind="stable")
     table = Table(
         {
             "rank": np.arange(1, len(order) + 1),
             "term": terms["term"][order],
             "kind": terms["kind"][order],
             "similarity": similarity[order],
-            "percentile": percentile[order],
+            "percentile": percentile,
             "probability": (weights / weights.sum())[order],
             "uat_id": terms["uat_id"][order],
         }
@@ -211,6 +217,13 @@ def description_table(terms, matrix, vector, *, scale, background):
     for name in ("similarity", "percentile", "probability"):
         table[name].info.unit = COLUMNS["similarity"].unit
     return table
+
+
+def _products(left, right):
+    """Return all dot products of the rows of two matrices."""
+    if len(left) * right.size > _FEW:
+        return left @ right.T
+    return np.vecdot(left[:, np.newaxis], right)
 
 
 def image_facts(picture):

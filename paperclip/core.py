@@ -320,9 +320,10 @@ class PaperclipClass:
         vector = encoder.encode_images([picture.rgb])[0]
         matrix, identity = self._vectors_of(terms, encoder)
         background = self._background(encoder)
+        scale = encoder.logit_scale
         table = description_table(
-            terms, matrix, vector, scale=encoder.logit_scale, background=background
-        )[:limit]
+            terms, matrix, vector, scale=scale, background=background, limit=limit
+        )
         table.meta.update(
             **image_facts(picture),
             vocab=identity,
@@ -353,12 +354,12 @@ class PaperclipClass:
         """Return the vectors of the terms and their fingerprint, cached."""
         from paperclip.vocabulary import vocabulary_fingerprint
 
-        identity = vocabulary_fingerprint(terms)
-        key = (encoder.fingerprint, identity)
+        words = tuple(terms["term"].tolist())
+        key = (encoder.fingerprint, words)
         if key not in self._term_vectors:
-            vectors = encoder.encode_texts(terms["term"].tolist())
-            self._term_vectors[key] = vectors
-        return self._term_vectors[key], identity
+            vectors = encoder.encode_texts(words)
+            self._term_vectors[key] = vectors, vocabulary_fingerprint(terms)
+        return self._term_vectors[key]
 
     def _background(self, encoder):
         """Return the vectors of the index, None if none are of this model."""

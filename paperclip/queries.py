@@ -80,6 +80,8 @@ def check_query_text(text):
 
 
 def _script(letter):
+    if letter.isascii():
+        return "LATIN"
     return unicodedata.name(letter, "UNKNOWN").split()[0]
 
 

@@ -5,6 +5,10 @@ import numpy as np
 
 __all__ = ["candidates", "coarse", "precise", "to_float32"]
 
+# elements; a product with the threads of BLAS keeps them spinning for a tenth of a
+# second (OpenBLAS), which on two cores slows the model of the next query
+_FEW = 1 << 22
+
 
 def to_float32(half):
     """
@@ -28,7 +32,8 @@ def to_float32(half):
 
 def coarse(vectors, query):
     """Return float32 cosines, whose last digits depend on the shape."""
-    similarity = vectors @ query
+    few = vectors.size < _FEW
+    similarity = np.vecdot(vectors, query) if few else vectors @ query
     return np.clip(similarity, -1, 1, out=similarity)
 
 

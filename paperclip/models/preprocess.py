@@ -280,6 +280,9 @@ def prepared_batches(images, prepare, load, batch_size):
             msg = f"images[{position}]: {exc}"
             raise ImageConversionError(msg) from exc
 
+    if isinstance(images, list | tuple) and len(images) == 1:
+        yield work(0, images[0])[np.newaxis]  # nothing to run beside
+        return
     numbered = enumerate(images)
     workers = min(4, max(1, (os.cpu_count() or 1) // 2))  # the model needs the rest
     pool = ThreadPoolExecutor(workers, thread_name_prefix="paperclip-prepare")
