@@ -10,12 +10,12 @@ what is spent beyond the bare read.
 
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 from PIL import Image
+from timing import interleave
 
 from paperclip.imaging import load_picture, read_preview
 
@@ -24,16 +24,9 @@ def measure(pairs, rounds):
     """Print one line for each pair of (name, bare, ours)."""
     print(f"{'what':32s} {'bare ms':>18s} {'ours ms':>18s} {'ratio':>6s} {'extra':>6s}")
     for name, bare, ours in pairs:
-        times = {bare: [], ours: []}
-        for function in times:
-            function()
-        for _ in range(rounds):
-            for function, values in times.items():
-                start = time.perf_counter()
-                function()
-                values.append(1e3 * (time.perf_counter() - start))
+        times = interleave({"bare": bare, "ours": ours}, rounds)
         (b0, b, b1), (o0, o, o1) = (
-            np.percentile(values, (10, 50, 90)) for values in times.values()
+            1e3 * np.percentile(values, (10, 50, 90)) for values in times.values()
         )
         spread = f"{b:6.1f} [{b0:.1f},{b1:.1f}]", f"{o:6.1f} [{o0:.1f},{o1:.1f}]"
         print(f"{name:32s} {spread[0]:>18s} {spread[1]:>18s} {o / b:6.2f} {o - b:6.1f}")

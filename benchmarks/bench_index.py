@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from timing import interleave, report
 
 from paperclip.index import Index
 from paperclip.index.schema import ROW_COLUMNS
@@ -43,27 +44,6 @@ def bare(matrix, query):
     similarity = matrix @ query
     rows = np.argpartition(similarity, -LIMIT)[-LIMIT:]
     return rows[np.argsort(-similarity[rows])]
-
-
-def interleave(calls, repeat):
-    """Time calls in turn; return milliseconds, shape (repeat, n_calls)."""
-    times = np.empty((repeat, len(calls)))
-    for row in times:
-        for column, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            row[column] = 1e3 * (time.perf_counter() - start)
-    return times
-
-
-def report(label, times, reference):
-    """Print median, spread and the ratio of medians."""
-    low, middle, high = np.percentile(times, [16, 50, 84])
-    ratio = middle / np.median(reference)
-    print(
-        f"  {label:<34} {middle:9.3f} ms  [{low:.3f}, {high:.3f}]  "
-        f"{ratio:7.2f} x bare  (+{middle - np.median(reference):.3f} ms)"
-    )
 
 
 def main():
@@ -98,13 +78,8 @@ def main():
                 ),
             }
             few = max(5, options.repeat // (1 if n_rows < 10_000 else 10))
-            times = interleave(list(calls.values()), few)
-            print(
-                f"{n_rows} rows x {dimension}, {few} rounds; "
-                f"open and first search {cold:.0f} ms"
-            )
-            for label, column in zip(calls, times.T, strict=True):
-                report(label, column, times[:, 0])
+            title = f"{n_rows} rows x {dimension}; open and first search {cold:.0f} ms"
+            report(title, interleave(calls, few), bare="bare")
 
 
 if __name__ == "__main__":
