@@ -212,10 +212,10 @@ def description_table(terms, matrix, vector, *, scale, background, limit=None):
             "uat_id": terms["uat_id"][order],
         }
     )
-    for name, text in _TERM_COLUMNS.items():
-        table[name].info.description = text
+    for name, column in table.columns.items():
+        column.description = _TERM_COLUMNS[name]
     for name in ("similarity", "percentile", "probability"):
-        table[name].info.unit = COLUMNS["similarity"].unit
+        table[name].unit = COLUMNS["similarity"].unit
     return table
 
 
