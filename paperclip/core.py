@@ -24,6 +24,7 @@ from paperclip.utils.checks import whole_number
 __all__ = ["Paperclip", "PaperclipClass"]
 
 BUILTIN = "builtin"
+_VOCABULARIES = 8  # whose vectors an instance keeps
 _BUILTIN_INDEX = Path(__file__).parent / "data" / "sample_index.lance"
 
 
@@ -357,6 +358,8 @@ class PaperclipClass:
         words = tuple(terms["term"].tolist())
         key = (encoder.fingerprint, words)
         if key not in self._term_vectors:
+            if len(self._term_vectors) >= _VOCABULARIES:  # the oldest goes
+                self._term_vectors.pop(next(iter(self._term_vectors)))
             vectors = encoder.encode_texts(words)
             self._term_vectors[key] = vectors, vocabulary_fingerprint(terms)
         return self._term_vectors[key]

@@ -278,3 +278,9 @@ def test_methods_give_the_same_answer_twice(clip):
 def test_describe_works_without_an_index(encoder, tmp_path):
     table = Paperclip(model=encoder, index=tmp_path / "none").describe(hdu(), limit=2)
     assert table["percentile"].mask.all()
+
+
+def test_vectors_of_few_vocabularies_are_kept(clip):
+    for number in range(12):
+        clip.describe(hdu(), vocabulary=["comet", f"star {number}"], limit=1)
+    assert len(clip._term_vectors) <= 8
