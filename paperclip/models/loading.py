@@ -54,7 +54,8 @@ def load_encoder(model, *, device=None, offline=None, precision="auto"):
     precision : {'auto', 'float32', 'bfloat16'}, optional
         Number format of the image tower. "auto" takes bfloat16 where the
         processor calculates in it; vectors then agree with float32 to a
-        cosine of about 0.9999. Texts are always encoded in float32.
+        cosine of 0.99 to 0.9999, depending on the model. Texts are always
+        encoded in float32.
 
     Returns
     -------
