@@ -359,7 +359,7 @@ class PaperclipClass:
         key = (encoder.fingerprint, words)
         if key not in self._term_vectors:
             if len(self._term_vectors) >= _VOCABULARIES:  # the oldest goes
-                self._term_vectors.pop(next(iter(self._term_vectors)))
+                self._term_vectors.pop(next(iter(self._term_vectors)), None)
             vectors = encoder.encode_texts(words)
             self._term_vectors[key] = vectors, vocabulary_fingerprint(terms)
         return self._term_vectors[key]
@@ -378,11 +378,11 @@ class PaperclipClass:
         table = search_table(index, vector, limit=limit, where=where, columns=columns)
         table.meta = {**about, **table.meta, **self._provenance(encoder)}
         if not len(table):
-            warnings.warn(
-                f"no row of index {str(index.uri)!r} fulfils where={where!r}",
-                NoResultsWarning,
-                stacklevel=3,
-            )
+            name = f"index {str(index.uri)!r}"
+            msg = f"{name} is empty, there is nothing to find"
+            if where is not None:
+                msg = f"no row of {name} fulfils where={where!r}"
+            warnings.warn(msg, NoResultsWarning, stacklevel=3)
         return table
 
     def _provenance(self, encoder):

@@ -130,10 +130,20 @@ def test_result_survives_a_round_trip(clip, tmp_path, form):
 
 
 def test_no_match_is_an_empty_table_with_columns(clip):
-    with pytest.warns(NoResultsWarning, match="fulfils where="):
+    with pytest.warns(NoResultsWarning, match=r"no row of index .* fulfils where="):
         table = clip.query_text("nebula", where="proposal_id = '1'")
     assert len(table) == 0
     assert {"obs_id", "similarity", "similarity_percentile"} <= set(table.colnames)
+
+
+def test_an_empty_index_says_so(encoder, tmp_path):
+    empty = Index.create(
+        tmp_path / "empty", fingerprint=encoder.fingerprint, dimension=encoder.dimension
+    )
+    clip = Paperclip(model=encoder, index=empty)
+    with pytest.warns(NoResultsWarning, match="is empty"):
+        assert len(clip.query_text("nebula")) == 0
+    assert clip.describe(hdu(), limit=1).meta["n_back"] == 0
 
 
 @pytest.mark.parametrize(
