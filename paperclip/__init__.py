@@ -48,6 +48,31 @@ class Conf(_config.ConfigNamespace):
         60.0,
         "Seconds to wait for a response from a remote service.",
     )
+    retries = _config.ConfigItem(
+        5,
+        "How often a request that may be repeated is tried before it counts as failed.",
+    )
+    workers = _config.ConfigItem(
+        8,
+        "Files that are downloaded at the same time.",
+    )
+    mast_server = _config.ConfigItem(
+        "https://mast.stsci.edu",
+        "Address of MAST, or of a mirror that answers the same requests.",
+    )
+    abstracts_url = _config.ConfigItem(
+        "https://archive.stsci.edu/hst/proposal_abstracts.html",
+        "Catalogue of HST proposal abstracts: the page that links to it, the file "
+        "itself, or a path on this machine.",
+    )
+    programme_server = _config.ConfigItem(
+        "https://www.stsci.edu",
+        "Server of the public programme files of HST and JWST.",
+    )
+    cloud_server = _config.ConfigItem(
+        "https://stpubdata.s3.amazonaws.com",
+        "Address of the public copy of MAST in the cloud (bucket stpubdata).",
+    )
     batch_size = _config.ConfigItem(
         32,
         "Pictures or texts that go through the model together.",

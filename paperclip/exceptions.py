@@ -4,7 +4,10 @@
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
+    "CatalogueWarning",
     "DamagedIndexError",
+    "DataSetError",
+    "DataSetWriteError",
     "FailedRowsWarning",
     "ImageConversionError",
     "ImageConversionWarning",
@@ -15,15 +18,18 @@ __all__ = [
     "InvalidQueryError",
     "InvalidRowsError",
     "LanguageWarning",
+    "MaxResultsWarning",
     "MissingDependencyError",
     "ModelLoadError",
     "ModelMismatchError",
     "ModelNotFoundError",
+    "NameResolutionError",
     "NoResultsWarning",
     "OfflineError",
     "PaperclipError",
     "PaperclipWarning",
     "RemoteServiceError",
+    "RemoteServiceWarning",
     "TruncatedTextWarning",
     "VocabularyError",
 ]
@@ -35,6 +41,18 @@ class PaperclipError(Exception):
 
 class InvalidQueryError(PaperclipError, ValueError):
     """An argument can never be answered; retrying is pointless."""
+
+
+class NameResolutionError(InvalidQueryError):
+    """The name of an object stands for no position on the sky."""
+
+
+class DataSetError(PaperclipError, ValueError):
+    """A folder is no data set, or does not fit what is asked of it."""
+
+
+class DataSetWriteError(PaperclipError, OSError):
+    """A data set cannot be written: a read-only folder, a full disk."""
 
 
 class VocabularyError(PaperclipError, ValueError):
@@ -111,6 +129,18 @@ class PaperclipWarning(AstropyUserWarning):
 
 class NoResultsWarning(PaperclipWarning):
     """The query is valid and nothing answers it."""
+
+
+class MaxResultsWarning(PaperclipWarning):
+    """There are more rows than the limit lets through."""
+
+
+class RemoteServiceWarning(PaperclipWarning):
+    """A remote service had trouble that did not stop the work."""
+
+
+class CatalogueWarning(PaperclipWarning):
+    """Part of a catalogue is damaged; the rest of it was read."""
 
 
 class TruncatedTextWarning(PaperclipWarning):

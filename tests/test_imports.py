@@ -43,8 +43,10 @@ ALLOWED = {
     "vocabulary": {"exceptions", "utils"},
     "imaging": FOUNDATION,
     "models": FOUNDATION,
-    "mast": FOUNDATION | {"results"},
-    "index": FOUNDATION | {"results", "imaging", "models", "mast"},
+    "footprints": {"exceptions", "utils"},
+    "mast": FOUNDATION | {"results", "footprints"},
+    "archive": FOUNDATION | {"results", "footprints", "mast", "imaging"},
+    "index": FOUNDATION | {"results", "footprints", "imaging", "models", "mast"},
     "localize": FOUNDATION | {"results", "imaging", "models"},
     "plotting": FOUNDATION | {"results", "imaging", "_figures", "_previews"},
     "_figures": FOUNDATION | {"results", "imaging"},
@@ -52,9 +54,9 @@ ALLOWED = {
     "answers": {"exceptions", "utils", "results", "index"},
     "core": FOUNDATION
     | WORKERS
-    | {"answers", "mast", "queries", "results", "vocabulary"},
+    | {"answers", "archive", "mast", "queries", "results", "vocabulary"},
     "training": FOUNDATION
-    | {"results", "vocabulary", "imaging", "models", "mast", "index"},
+    | {"results", "vocabulary", "footprints", "imaging", "models", "mast", "index"},
     "cli": FOUNDATION
     | WORKERS
     # the command line is the one caller of everything
