@@ -17,38 +17,16 @@ import numpy as np
 
 from paperclip.exceptions import ImageConversionError, InvalidQueryError
 from paperclip.utils.files import atomic_path, cache_directory
+from paperclip.utils.offline import is_offline
 
 __all__ = ["is_offline", "load_pictures", "preview_address"]
 
-_MAST_FILES = "https://mast.stsci.edu/api/v0.1/Download/file?uri="
+_MAST_FILES = "/api/v0.1/Download/file?uri="
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".tif", ".tiff", ".webp")
 _MAX_BYTES = 20 * 2**20  # previews at MAST are a few 10^5 bytes
 _MAX_SIDE = 1200  # pixels kept per panel: 2.4 inch at 500 dots per inch
 _WORKERS = 6
 _CHUNK = 1 << 16
-
-
-def is_offline(offline=None):
-    """
-    Tell whether downloads are switched off.
-
-    Parameters
-    ----------
-    offline : bool, optional
-        The caller's wish. `None` asks ``paperclip.conf.offline`` and the
-        environment variable ``HF_HUB_OFFLINE``.
-
-    Returns
-    -------
-    offline : bool
-        True when no socket may be opened.
-    """
-    if offline is not None:
-        return bool(offline)
-    from paperclip import conf
-
-    variable = os.environ.get("HF_HUB_OFFLINE", "").upper()
-    return conf.offline or variable in ("1", "ON", "YES", "TRUE")
 
 
 def preview_address(uri):
@@ -69,7 +47,7 @@ def preview_address(uri):
     Notes
     -----
     MAST serves its data URIs at the ``Download/file`` endpoint of its portal
-    API [1]_.
+    API [1]_. Its address is ``paperclip.conf.mast_server``.
 
     References
     ----------
@@ -77,7 +55,10 @@ def preview_address(uri):
     """
     scheme = uri.partition(":")[0].lower() if uri else ""
     if scheme == "mast":
-        return _MAST_FILES + urllib.parse.quote(uri, safe=":/")
+        from paperclip import conf
+
+        server = conf.mast_server.rstrip("/")
+        return server + _MAST_FILES + urllib.parse.quote(uri, safe=":/")
     return uri if scheme in ("http", "https") else None
 
 

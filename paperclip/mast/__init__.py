@@ -1,0 +1,27 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""MAST: observations, proposals, previews and products."""
+
+from importlib import import_module as _import_module
+
+__all__ = ["MastClient", "cache_dir", "clear_cache", "list_cached"]
+
+# public name -> module that defines it (PEP 562, resolved on first access)
+_LAZY = {
+    "MastClient": ".client",
+    "cache_dir": ".cache",
+    "clear_cache": ".cache",
+    "list_cached": ".cache",
+}
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        value = getattr(_import_module(_LAZY[name], __name__), name)
+        globals()[name] = value
+        return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})
