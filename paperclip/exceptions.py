@@ -4,11 +4,13 @@
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
+    "CatalogueError",
     "CatalogueWarning",
     "DamagedIndexError",
     "DataSetError",
     "DataSetWriteError",
     "FailedRowsWarning",
+    "FootprintError",
     "ImageConversionError",
     "ImageConversionWarning",
     "IndexExistsError",
@@ -30,6 +32,7 @@ __all__ = [
     "PaperclipWarning",
     "RemoteServiceError",
     "RemoteServiceWarning",
+    "TrainingWarning",
     "TruncatedTextWarning",
     "VocabularyError",
 ]
@@ -43,8 +46,16 @@ class InvalidQueryError(PaperclipError, ValueError):
     """An argument can never be answered; retrying is pointless."""
 
 
+class FootprintError(PaperclipError, ValueError):
+    """The footprint of an observation cannot be read."""
+
+
 class NameResolutionError(InvalidQueryError):
     """The name of an object stands for no position on the sky."""
+
+
+class CatalogueError(PaperclipError, ValueError):
+    """A file of proposals is not one, or is not safe to read."""
 
 
 class DataSetError(PaperclipError, ValueError):
@@ -145,6 +156,10 @@ class CatalogueWarning(PaperclipWarning):
 
 class TruncatedTextWarning(PaperclipWarning):
     """The text is longer than the model can read; its end was dropped."""
+
+
+class TrainingWarning(PaperclipWarning):
+    """Training goes on, but data or settings make it worse than it could be."""
 
 
 class LanguageWarning(PaperclipWarning):

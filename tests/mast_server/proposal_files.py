@@ -24,7 +24,7 @@ def wrap(text, width):
     )
 
 
-def _block(record, width):
+def _block(record, width, indent):
     title = wrap(str(record.get("title") or ""), width)
     lines = [
         f"Prop. Type: {record.get('type') or ''}",
@@ -35,14 +35,14 @@ def _block(record, width):
         f"PI: {record.get('pi') or ''}",
         wrap(str(record.get("abstract") or ""), width),
     ]
-    return "\n".join(lines)
+    return textwrap.indent("\n".join(lines), indent)
 
 
-def catalogue_text(records, *, width=78, newline="\n", encoding="utf-8"):
+def catalogue_text(records, *, width=78, indent="", newline="\n", encoding="utf-8"):
     """Return the bytes of a catalogue (``abstracts.cat``) of some records."""
     parts = [SEPARATOR]
     for record in records:
-        parts += [_block(record, width), SEPARATOR]
+        parts += [_block(record, width, indent), SEPARATOR]
     return ("\n".join(parts) + "\n").replace("\n", newline).encode(encoding)
 
 
