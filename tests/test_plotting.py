@@ -527,6 +527,13 @@ def test_addresses():
     assert preview_address("gopher://x") is None
 
 
+def test_previews_come_from_the_server_of_the_configuration():
+    with conf.set_temp("mast_server", "https://mirror.example/"):
+        url = preview_address("mast:HST/product/x.jpg")
+    start = "https://mirror.example/api/v0.1/Download/file?uri="
+    assert url == start + "mast:HST/product/x.jpg"
+
+
 # ---- what is refused
 
 

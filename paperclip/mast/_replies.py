@@ -7,6 +7,8 @@ import math
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
+from paperclip.exceptions import InvalidQueryError
+
 from ._transport import Trouble
 
 __all__ = ["Columns", "Page", "read_page", "read_rows"]
@@ -42,6 +44,8 @@ class Page:
             msg = f"the service reports {status or 'no status'}: {str(said)[:300]}"
             raise Trouble(msg, status=200, advice="Try again later")
         rows, fields = reply.get("data"), reply.get("fields")
+        if rows == [] and fields is None:
+            fields = []
         good = isinstance(rows, list) and all(isinstance(row, dict) for row in rows)
         good &= isinstance(fields, list) and all(
             isinstance(field, dict) and isinstance(field.get("name"), str)
@@ -71,11 +75,11 @@ def _count(paging, name, default):
     return value if good else default
 
 
-def _identity(row):
+def _identity(row, names):
     """Return a number that two rows share only when they are the same."""
     try:
-        return hash(tuple(row.values()))
-    except TypeError:
+        return hash(tuple(map(row.get, names)))
+    except TypeError:  # lists and objects have no hash
         return hash(json.dumps(row, sort_keys=True, default=str))
 
 
@@ -114,7 +118,8 @@ def read_page(ask, number, size, *, attempts, pause):
             pause(attempt)
         page = ask(number, size)
         known = len(rows)
-        new = {_identity(row): row for row in page.rows}
+        names = sorted(page.fields)
+        new = {_identity(row, names): row for row in page.rows}
         rows |= new
         if len(rows) >= page.expected:
             return page, rows, 0
@@ -240,7 +245,13 @@ class Columns:
         if self.keep is not None and fresh:
             lists = {name: [row.get(name) for row in fresh] for name in page.fields}
             table = Table([_column(n, v, self._types[n]) for n, v in lists.items()])
-            mask = np.asarray(self.keep(table), dtype=bool)
+            mask = np.ma.filled(self.keep(table), False).astype(bool)
+            if mask.shape != (len(table),):
+                msg = (
+                    f"keep must return one bool for each of {len(table)} rows, got an "
+                    f"array of shape {mask.shape}"
+                )
+                raise InvalidQueryError(msg)
             fresh = [row for row, good in zip(fresh, mask, strict=True) if good]
         for row in fresh:
             if self.enough:

@@ -169,7 +169,10 @@ def load_answer(query, *, any_age=False):
     table : `~astropy.table.Table` or None
         None when there is none, or it is damaged or old.
     """
-    path = cache_dir() / f"{_key(query)}.json"
+    try:
+        path = cache_dir() / f"{_key(query)}.json"
+    except OSError:
+        return None
     about = _read_about(path)
     if about is None:
         return None

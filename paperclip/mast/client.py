@@ -1,11 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The one place that talks to MAST's services, through astroquery."""
 
+import json
 import threading
 import time
 from datetime import UTC, datetime
 
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 
 from paperclip.exceptions import (
     InvalidQueryError,
@@ -192,7 +193,7 @@ class MastClient(Lookups):
                 range(columns.length),
                 key=lambda i: obsid_order(columns.values("obsid")[i]),
             )
-            return columns.table(order), total
+            return self._whole(columns.table(order), "observations"), total
 
         return self._cached(query, read)
 
@@ -245,7 +246,8 @@ class MastClient(Lookups):
                 parent = parents[i] if parents[i] is not None else owners[i]
                 return place.get(str(parent), len(place)), str(uris[i])
 
-            return columns.table(sorted(range(columns.length), key=key)), total
+            order = sorted(range(columns.length), key=key)
+            return self._whole(columns.table(order), "products"), total
 
         return self._cached(query if keep is None else None, read)
 
@@ -302,9 +304,19 @@ class MastClient(Lookups):
                 raise Trouble(msg, status=200, advice="Try again later")
             return config
 
+        def read():
+            config = self._ask(ask, f"asking for the columns of {what}", url)
+            texts = [json.dumps(entry) for entry in config.values()]
+            columns = {"name": list(config), "entry": texts}
+            return Table(columns, masked=True), len(config)
+
         with self._lock:
             if what not in self._configs:
-                self._configs[what] = self._ask(ask, f"asking which {what} have", url)
+                query = {"server": self.server, "service": "columns", "params": what}
+                table = self._cached(query, read)
+                self._configs[what] = {
+                    str(name): json.loads(entry) for name, entry in table.iterrows()
+                }
             return self._configs[what]
 
     def _caom(self, filters, position, columns):
@@ -324,6 +336,14 @@ class MastClient(Lookups):
         if place is None:
             return "Mast.Caom.Filtered", params
         return "Mast.Caom.Filtered.Position", params | {"position": place}
+
+    def _whole(self, table, what):
+        """Give an answer without rows its columns, if it came without."""
+        if not table.colnames:
+            kinds = {"double": "f8", "float": "f8", "int": "i8", "boolean": "?"}
+            for name, kind, *_ in self.columns(what).iterrows():
+                table[name] = MaskedColumn([], dtype=kinds.get(kind, "U1"))
+        return table
 
     def _cached(self, query, read):
         """Return an answer from disk, or read it and store it."""
