@@ -29,6 +29,8 @@ __all__ = ["MAX_BYTES", "parse_abstracts", "read_abstracts"]
 
 #: Largest catalogue that is read, unpacked; the real one has some 20 MB.
 MAX_BYTES = 200_000_000
+#: The problem of a file that breaks off.
+ENDS_EARLY = "the file ends in the middle of a block, or without a separator"
 _MAX_BLOCKS = 200_000
 _MAX_EDGES = 1_000_000
 _MAX_BLOCK = 1_000_000
@@ -167,7 +169,8 @@ def parse_abstracts(data, *, name="catalogue"):
         record = _record(data, start, end, line, log)
         if record is not None:
             records.append(record)
-            last = (record, closed)
+        if record is not None or data[start:end].strip(b" \t\r\n\0"):
+            last = (line, record, closed)
     if not any(record["proposal_id"] for record in records):
         raise CatalogueError(_what_it_is(data, name))
     _check_end(*last, log)
@@ -378,13 +381,15 @@ def _checked(block, log):
     return record
 
 
-def _check_end(record, closed, log):
+def _check_end(line, record, closed, log):
     """Note a last block that seems to break off."""
-    text = record["abstract"]
+    text = record["abstract"] if record else None
     if closed or (text and text[-1] in ".!?)]\"'\u201d\u2019"):
         return
-    problem = "the file ends in the middle of a block, or without a separator"
-    log.note(record["line"], problem, record["proposal_id"])
+    if record is None:
+        log.note(line, ENDS_EARLY)
+        return
+    log.note(record["line"], ENDS_EARLY, record["proposal_id"])
     if record["status"] == "ok":
         record["status"] = "the abstract may be cut: the file ends here"
 
