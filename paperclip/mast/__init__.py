@@ -4,28 +4,52 @@
 from importlib import import_module as _import_module
 
 __all__ = [
+    "ANY_PREVIEW",
+    "JWST",
+    "PAPER_HST",
+    "SCIENCE",
     "MastClient",
+    "PreviewRecipe",
     "cache_dir",
+    "choose_previews",
     "clear_cache",
+    "get_product_list",
     "get_proposals",
     "list_cached",
+    "observation_ids",
     "parse_cycles",
     "proposals_of_cycles",
+    "query_criteria",
+    "query_object",
+    "query_region",
     "read_abstracts",
     "read_programme",
+    "recipe_for",
 ]
 
 # public name -> module that defines it (PEP 562, resolved on first access)
 _LAZY = {
+    "ANY_PREVIEW": ".recipes",
+    "JWST": ".recipes",
     "MastClient": ".client",
+    "PAPER_HST": ".recipes",
+    "PreviewRecipe": ".recipes",
+    "SCIENCE": ".recipes",
     "cache_dir": ".cache",
+    "choose_previews": ".products",
     "clear_cache": ".cache",
+    "get_product_list": ".products",
     "get_proposals": ".proposals",
     "list_cached": ".cache",
+    "observation_ids": ".products",
     "parse_cycles": ".proposals",
     "proposals_of_cycles": ".proposals",
+    "query_criteria": ".observations",
+    "query_object": ".observations",
+    "query_region": ".observations",
     "read_abstracts": ".abstracts",
     "read_programme": ".programmes",
+    "recipe_for": ".recipes",
 }
 
 
