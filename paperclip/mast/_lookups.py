@@ -25,8 +25,8 @@ class Lookups(Asking):
         Parameters
         ----------
         name : str
-            Name that MAST's name resolver knows (it asks NED, SIMBAD and
-            MAST's own catalogues).
+            Name that MAST's name resolver knows (it asks SIMBAD, other services
+            and MAST's own catalogues).
 
         Returns
         -------

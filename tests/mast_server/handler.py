@@ -152,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
         found = [
             {
                 "searchString": name.lower(),
-                "resolver": "NED",
+                "resolver": "SIMBAD",
                 "cached": False,
                 "canonicalName": name,
                 "ra": names[name.casefold()][0],
