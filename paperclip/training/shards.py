@@ -20,6 +20,7 @@ from paperclip.exceptions import DataSetError
 from paperclip.utils.files import atomic_path, sha256_of
 
 __all__ = [
+    "KEY",
     "Sample",
     "check_shards",
     "plan_shards",
@@ -29,7 +30,8 @@ __all__ = [
     "write_shard",
 ]
 
-_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+=-]{0,79}")
+#: What the key of a sample must look like.
+KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+=-]{0,79}")
 _BLOCK = tarfile.BLOCKSIZE
 
 
@@ -98,7 +100,7 @@ def shard_name(split, number):
 
 def _members(sample):
     """Return the names and contents of the three files of a sample."""
-    if not _KEY.fullmatch(sample.key):
+    if not KEY.fullmatch(sample.key):
         msg = (
             "the key of a sample must be 1 to 80 ASCII letters, digits, '_', '+', "
             f"'=' or '-', got {sample.key!r}"
