@@ -184,7 +184,7 @@ def lock_folder(folder, *, wait=0.0):
     DataSetWriteError
         If the folder cannot be written.
     """
-    path = folder / ".lock"
+    path = folder / ".paperclip.lock"
     try:
         stream = path.open("ab")
     except OSError as exc:

@@ -2,12 +2,12 @@
 """Tables of astropy to and from Arrow, which keeps long text small."""
 
 import numpy as np
-from astropy.table import MaskedColumn, Table
+from astropy.table import Column, MaskedColumn, Table
 
 from paperclip.exceptions import DataSetError
 from paperclip.results import describe_columns
 
-__all__ = ["from_arrow", "row_schema", "to_arrow"]
+__all__ = ["from_arrow", "row_schema", "text_column", "to_arrow"]
 
 
 def row_schema(specs):
@@ -133,3 +133,25 @@ def from_arrow(arrow, specs):
         else:
             table[spec.name] = data
     return describe_columns(table, specs={spec.name: spec for spec in specs})
+
+
+def text_column(values):
+    """
+    Return a column of text, masked where there is None.
+
+    Parameters
+    ----------
+    values : list of str or None
+        One for each row.
+
+    Returns
+    -------
+    column : `~astropy.table.Column`
+        As wide as the longest text.
+    """
+    mask = [value is None for value in values]
+    width = max([1, *(len(value) for value in values if value is not None)])
+    data = [value or "" for value in values]
+    if any(mask):
+        return MaskedColumn(data, mask=mask, dtype=f"U{width}")
+    return Column(data, dtype=f"U{width}")

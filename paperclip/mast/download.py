@@ -3,7 +3,6 @@
 
 import os
 import threading
-import warnings
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from paperclip.mast._journal import PART, write_error
 from paperclip.mast._wire import PassingError, RefusedError, StoppedError, Wire
 from paperclip.utils import retry as _retry
 from paperclip.utils.checks import whole_number
+from paperclip.utils.warn import warn_user
 
 __all__ = ["Download", "Outcome", "download"]
 
@@ -328,7 +328,7 @@ class _Fetcher:
                 f"the cloud at {self.cloud_server} did not deliver "
                 f"({self._cloud_notes[0]}); such files come from the archive itself"
             )
-            warnings.warn(msg, RemoteServiceWarning, stacklevel=4)
+            warn_user(msg, RemoteServiceWarning)
 
 
 class _BadFileError(Exception):

@@ -2,37 +2,27 @@
 """A folder of pictures that knows what it wants, what it has, and why not."""
 
 import os
-from collections import Counter
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from contextlib import closing
 from pathlib import Path
 
 from astropy.table import Table
 
-from paperclip.exceptions import DataSetError, RemoteServiceError
-from paperclip.mast._journal import Journal, lock_folder, remove_parts, write_error
-from paperclip.mast._manifest import (
-    MANIFEST_COLUMNS,
-    NOTHING,
-    new_rows,
-    read_manifest,
-    state_to_arrow,
-    write_manifest,
-)
-from paperclip.mast._tables import from_arrow
-from paperclip.mast.download import Download, download
-from paperclip.mast.pictures import PictureWriter
+from paperclip.exceptions import DataSetError, InvalidQueryError
 from paperclip.utils.checks import whole_number
-from paperclip.utils.files import sha256_of
+
+from ._journal import lock_folder, remove_parts, write_error
+from ._manifest import MANIFEST_COLUMNS, new_rows, write_manifest
+from ._store import StoreFolder
+from ._tables import from_arrow
+from .download import download
+from .pictures import PictureWriter
 
 __all__ = ["MANIFEST_COLUMNS", "PictureStore"]
 
-_EVERY = 2000  # outcomes between two manifests
 _MAX_BYTES = 1 << 26
-_OUTAGE = 16  # files in a row that the archive does not answer for
 
 
-class PictureStore:
+class PictureStore(StoreFolder):
     """
     Pictures of observations on disk, with a manifest of the wanted ones.
 
@@ -49,12 +39,6 @@ class PictureStore:
     folder : path-like
         A folder made by `create`.
     """
-
-    def __init__(self, folder):
-        self.folder = Path(folder).expanduser().absolute()
-        self._manifest = self.folder / "manifest.parquet"
-        self._journal = Journal(self.folder / "journal.jsonl")
-        self._load()
 
     @classmethod
     def open(cls, folder):
@@ -152,38 +136,6 @@ class PictureStore:
             raise DataSetError(msg)
         return store
 
-    def __repr__(self):
-        counts = ", ".join(f"{n} {status}" for status, n in self.counts.items())
-        return f"<PictureStore {os.fspath(self.folder)!r}: {counts}>"
-
-    def __len__(self):
-        return len(self._status)
-
-    def _load(self):
-        """Read the journal and then the manifest, which may be newer."""
-        records = list(self._journal.read())
-        self._rows, self._state, self.size = read_manifest(self._manifest)
-        self._ids = self._rows["picture_id"].to_pylist()
-        self._paths = self._rows["path"].to_pylist()
-        self._uris = self._rows["dataURI"].to_pylist()
-        self._place = {name: n for n, name in enumerate(self._ids)}
-        self._dirty = False
-        for record in records:
-            place = self._place.get(record.pop("picture_id", None))
-            if place is not None and record.get("status") in ("done", "failed"):
-                self._state[place] = {name: record.get(name) for name in NOTHING}
-                self._dirty = True
-
-    @property
-    def _status(self):
-        return [state["status"] for state in self._state]
-
-    @property
-    def counts(self):
-        """Number of pictures by status: dict with wanted, done and failed."""
-        found = Counter(self._status)
-        return {status: found[status] for status in ("wanted", "done", "failed")}
-
     @property
     def manifest(self):
         """All wanted pictures as a `~astropy.table.Table`, in order of `add`."""
@@ -207,34 +159,6 @@ class PictureStore:
         place = arrow.column_names.index("path")
         arrow = arrow.set_column(place, "path", pa.array(paths, pa.large_string()))
         return from_arrow(arrow, list(MANIFEST_COLUMNS.values()))
-
-    def _arrow(self):
-        table = self._rows
-        state = state_to_arrow(self._state)
-        for name in state.column_names:
-            table = table.append_column(name, state[name])
-        return table
-
-    @contextmanager
-    def _writing(self, wait=0.0):
-        """Hold the lock, know what others wrote, and leave a manifest."""
-        with lock_folder(self.folder, wait=wait):
-            self._load()
-            try:
-                yield
-            finally:
-                self._journal.close()
-            if self._dirty:
-                self._compact()
-
-    def _compact(self):
-        """Write the manifest, after which the journal is not needed."""
-        write_manifest(self._manifest, self._arrow(), self.size)
-        try:
-            self._journal.clear()
-        except OSError as exc:
-            raise write_error(self._journal.path, exc) from exc
-        self._dirty = False
 
     def add(self, rows, *, wait=0.0):
         """
@@ -270,23 +194,12 @@ class PictureStore:
         known = dict(zip(self._uris, self._ids, strict=True))
         return [known[uri] for uri in uris]
 
-    def _append(self, fresh):
-        """Add rows of Arrow to those in memory."""
-        import pyarrow as pa
-
-        self._rows = pa.concat_tables([self._rows, fresh]).combine_chunks()
-        self._state += [dict(NOTHING) for _ in range(len(fresh))]
-        for name in ("picture_id", "path", "dataURI"):
-            known = {"picture_id": self._ids, "path": self._paths}
-            known.get(name, self._uris).extend(fresh[name].to_pylist())
-        self._place = {name: n for n, name in enumerate(self._ids)}
-        self._dirty = True
-
     def fetch(
         self,
         client,
         *,
         check,
+        only=None,
         workers=None,
         max_bytes=_MAX_BYTES,
         cloud=False,
@@ -308,6 +221,8 @@ class PictureStore:
             Decodes the content of a file: bytes to uint8 of shape
             (ny, nx, 3); it raises `ValueError` or `OSError` for one that is
             no picture or too large. `paperclip.imaging.read_preview` does.
+        only : iterable of str, optional
+            ``picture_id`` of those to fetch; all that are wanted by default.
         workers : int, optional
             Number of threads, ``paperclip.conf.workers`` when not given.
         max_bytes : int, optional
@@ -328,6 +243,8 @@ class PictureStore:
 
         Raises
         ------
+        InvalidQueryError
+            If a picture is not in the manifest.
         DataSetError
             If another process is writing here.
         DataSetWriteError
@@ -339,8 +256,9 @@ class PictureStore:
         with self._writing(wait):
             remove_parts(self.folder)
             writer = PictureWriter(check, self.size)
-            self._recover(writer, retry_failed)
-            jobs = self._jobs()
+            places = self._chosen(only)
+            self._recover(places, writer, retry_failed)
+            jobs = self._jobs(places)
             if jobs:
                 outcomes = download(
                     iter(jobs),
@@ -353,74 +271,6 @@ class PictureStore:
                 with closing(outcomes):
                     self._record_all(outcomes, len(jobs), progress)
         return self.counts
-
-    def _jobs(self):
-        return [
-            Download(name, uri, self.folder / path)
-            for name, uri, path, state in zip(
-                self._ids, self._uris, self._paths, self._state, strict=True
-            )
-            if state["status"] == "wanted"
-        ]
-
-    def _recover(self, writer, retry_failed):
-        """Compare the manifest with the disk before anything is fetched."""
-        for name, path, state in zip(self._ids, self._paths, self._state, strict=True):
-            path = self.folder / path
-            size = path.stat().st_size if path.is_file() else None
-            lost = state["status"] == "done" and size != state["size"]
-            if lost or (state["status"] == "failed" and retry_failed):
-                state.update(NOTHING)
-                self._dirty = True
-            if state["status"] == "wanted" and size is not None:
-                found = writer.look(path)
-                if found is None:
-                    _remove(path)
-                else:
-                    stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                    self._record(name, "done", found=found, stamp=stamp)
-
-    def _record_all(self, outcomes, wanted, progress):
-        """Journal the outcomes; failures in an outage are not held against them."""
-        silent, since = [], 0
-        for number, outcome in enumerate(outcomes, 1):
-            if outcome.passing:
-                silent.append(outcome)
-                if len(silent) >= _OUTAGE:
-                    msg = (
-                        f"the archive did not answer for {len(silent)} pictures in a "
-                        f"row ({outcome.message}); what was fetched before is kept: "
-                        "run the same call again later to go on"
-                    )
-                    raise RemoteServiceError(msg)
-            else:
-                for failed in silent:
-                    self._record(failed.key, "failed", message=failed.message)
-                silent = []
-                self._record(
-                    outcome.key,
-                    outcome.status,
-                    message=outcome.message or None,
-                    found=outcome.result,
-                )
-            since += 1
-            if since >= _EVERY:
-                self._compact()
-                since = 0
-            if progress is not None:
-                progress(number, wanted)
-        for failed in silent:
-            self._record(failed.key, "failed", message=failed.message)
-
-    def _record(self, name, status, *, message=None, found=None, stamp=None):
-        """Write down what became of a picture."""
-        state = dict(NOTHING) | (found or {}) | {"status": status, "message": message}
-        if status == "done":
-            stamp = datetime.now(UTC) if stamp is None else stamp
-            state["retrieved"] = stamp.strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._journal.append({"picture_id": name, **state})
-        self._state[self._place[name]] = state
-        self._dirty = True
 
     def verify(self, *, repair=False):
         """
@@ -450,32 +300,44 @@ class PictureStore:
         if repair and problems:
             with self._writing():
                 remove_parts(self.folder)
-                for name, path in zip(self._ids, self._paths, strict=True):
-                    state = self._state[self._place[name]]
-                    if state["status"] == "done" and self._problem(
-                        name, self.folder / path
-                    ):
-                        _remove(self.folder / path)
-                        state.update(NOTHING)
-                        self._dirty = True
+                self._want_damaged()
         names = ("path", "problem")
         return Table(rows=problems or None, names=names, dtype=("U", "U"))
 
-    def _problem(self, name, path):
-        """Return what is wrong with one picture, or None."""
-        state = self._state[self._place[name]]
-        there = path.is_file()
-        if state["status"] != "done":
-            return f"there, but {state['status']} in the manifest" if there else None
-        if not there:
-            return "missing"
-        if path.stat().st_size != state["size"] or sha256_of(path) != state["sha256"]:
-            return "altered"
-        return None
+    def look_up(self, picture_ids):
+        """
+        Return what the manifest says of some pictures.
 
+        Parameters
+        ----------
+        picture_ids : iterable of str
+            As `add` returned them.
 
-def _remove(path):
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as exc:
-        raise write_error(path, exc) from exc
+        Returns
+        -------
+        facts : list of dict
+            One for each: path (absolute; None if it is not there), status,
+            message, width, height, size, sha256 and retrieved.
+
+        Raises
+        ------
+        InvalidQueryError
+            If a picture is not in the manifest.
+        """
+        facts = []
+        for place in self._chosen(picture_ids):
+            state = self._state[place]
+            done = state["status"] == "done"
+            path = os.fspath(self.folder / self._paths[place]) if done else None
+            facts.append({"path": path, **state})
+        return facts
+
+    def _chosen(self, picture_ids):
+        """Return the places of pictures, those of all for None."""
+        if picture_ids is None:
+            return range(len(self))
+        try:
+            return [self._place[name] for name in picture_ids]
+        except KeyError as exc:
+            msg = f"no picture {exc.args[0]!r} in {os.fspath(self.folder)!r}"
+            raise InvalidQueryError(msg) from exc

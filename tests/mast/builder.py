@@ -3,7 +3,8 @@
 Build folders of pictures in processes that can be killed.
 
 It imports everything once. For each line of input (JSON: folder, rows,
-options) it forks a process that builds, and prints its number.
+options) it forks a process that builds, and prints its number; after an empty
+line it waits for that process and prints how it ended.
 """
 
 import json
@@ -45,6 +46,7 @@ def main():
                 os._exit(status)
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
+        sys.stdin.readline()  # until then its number belongs to nobody else
         _, status = os.waitpid(number, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

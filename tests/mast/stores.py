@@ -57,7 +57,7 @@ def check_store(folder, rows):
         assert rgb.shape == (row["height"], row["width"], 3)
         assert max(rgb.shape) <= store.size
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    assert files == done | {"manifest.parquet", ".lock"}
+    assert files == done | {"manifest.parquet", ".paperclip.lock"}
     return store
 
 
