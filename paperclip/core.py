@@ -13,6 +13,7 @@ from paperclip.answers import (
     image_facts,
     search_table,
 )
+from paperclip.archive import ArchiveMethods
 from paperclip.exceptions import (
     IndexNotFoundError,
     InvalidQueryError,
@@ -36,7 +37,7 @@ def _shared_encoder(model, device, offline):
     return load_encoder(model, device=device, offline=offline)
 
 
-class PaperclipClass:
+class PaperclipClass(ArchiveMethods):
     """
     Find and describe telescope images with words.
 
@@ -386,8 +387,7 @@ class PaperclipClass:
         return table
 
     def _provenance(self, encoder):
-        # at most eight characters, so that FITS headers can hold the names
-        return {
+        return {  # names of at most eight characters, for FITS headers
             "model": encoder.fingerprint,
             "modname": str(encoder.name),
             "version": f"paperclip {__version__}",

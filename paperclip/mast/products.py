@@ -144,7 +144,11 @@ def get_product_list(
         held += int(other.sum())
         return wanted & ~other
 
-    table = client.products(obsids, keep=keep)
+    if client.cache:  # whole answers are kept on disk
+        table = client.products(obsids)
+        table = table[keep(table)]
+    else:
+        table = client.products(obsids, keep=keep)
     total = len(table)
     table = table[:limit]
     about = {"n_obs": len(obsids), "n_avail": total}
