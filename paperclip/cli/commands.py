@@ -6,13 +6,18 @@ A module of commands ends in a tuple of `paperclip.cli.arguments.Command`, each
 with one function that adds the arguments and one that does the work.
 """
 
+from paperclip.cli.datasets import DATASETS
 from paperclip.cli.looking import LOOKING
 from paperclip.cli.searching import SEARCHING
 
 __all__ = ["COMMANDS", "GROUPS"]
 
-GROUPS = {"index": "Look at an index", "model": "Look at models and fetch them"}
+GROUPS = {
+    "index": "Look at an index",
+    "model": "Look at models and fetch them",
+    "dataset": "Make training sets and look at them",
+}
 """What the groups of commands are for, by name."""
 
-COMMANDS = (*SEARCHING, *LOOKING)
+COMMANDS = (*SEARCHING, *LOOKING, *DATASETS)
 """All commands, in the order of the help."""
