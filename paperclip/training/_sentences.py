@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -93,8 +94,7 @@ def _plain(value):
     return str(value).strip()
 
 
-def _instrument(meta):
-    name = _plain(meta.get("instrument_name"))
+def _instrument(name):
     if name.upper() in {"HST", "JWST", "UNKNOWN", "N/A"}:
         return ""
     head, *rest = name.split("/")
@@ -103,15 +103,14 @@ def _instrument(meta):
     return "/".join([head, *rest])
 
 
-def _filters(meta):
-    parts = re.split(r"[;,+\s]+", _plain(meta.get("filters")))
+def _filters(text):
+    parts = re.split(r"[;,+\s]+", text)
     names = [name for part in parts for name in re.split("[-/]", part)]
     names = [name.upper() for name in names if name.upper() not in _NO_FILTER]
     return list(dict.fromkeys(names))
 
 
-def _target(meta):
-    name = _plain(meta.get("target_name"))
+def _target(name):
     if _NO_TARGET.match(name):
         return ""
     name = _CATALOGUE.sub(lambda match: f"{match[1].upper()} ", name)
@@ -142,19 +141,26 @@ def metadata_sentences(meta):
     ...                     "target_name": "NGC-1300"})[0]
     'JWST NIRCam F200W image of NGC 1300'
     """
-    mission, instrument = _plain(meta.get("obs_collection")), _instrument(meta)
-    filters, target = _filters(meta), _target(meta)
+    names = ("obs_collection", "instrument_name", "filters", "target_name")
+    return list(_written(*(_plain(meta.get(name)) for name in names)))
+
+
+@lru_cache(10_000)
+def _written(mission, instrument, filters, target):
+    """Return the sentences as a tuple."""
+    instrument, filters = _instrument(instrument), _filters(filters)
+    target = _target(target)
     if not (instrument or target):
-        return []
+        return ()
     band = " ".join(filters[:3]) if len(filters) <= 3 else f"{len(filters)}-filter"
     maker = " ".join(filter(None, [mission, instrument]))
     of = f" of {target}" if target else ""
     first = " ".join(filter(None, [maker, band, "image"])) + of
     if not maker:
-        return [first[0].upper() + first[1:]]
+        return (first[0].upper() + first[1:],)
     through = f" in {', '.join(filters)}" if filters else ""
     second = f"{target} observed with {maker}" if target else f"observed with {maker}"
-    return [first, second[0].upper() + second[1:] + through]
+    return first, second[0].upper() + second[1:] + through
 
 
 def category_of(meta):
