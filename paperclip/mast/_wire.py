@@ -71,6 +71,7 @@ class _Watch:
 
     sock: object = None
     until: float | None = None
+    cut: bool = False
 
 
 _thread = threading.local()
@@ -184,6 +185,7 @@ class Wire:
         for watch in watches:
             until = watch.until
             if until is not None and now > until:
+                watch.cut = True
                 _shut(watch)
 
     def close(self):
@@ -234,9 +236,11 @@ class Wire:
         started = time.monotonic()
         _thread.watch = watch
         watch.until = started + 2 * self.timeout
+        watch.cut = False
         try:
             response = self._open(session, url)
             with response:
+                self._check_not_cut()
                 _check_status(response, 10 * self.timeout)
                 size = self._body(response, path, max_bytes, started, watch)
                 return size, response.headers.get("Content-Type", "")
@@ -263,10 +267,16 @@ class Wire:
         msg = f"more than {_REDIRECTS} redirections"
         raise RefusedError(msg)
 
+    def _check_not_cut(self):
+        """Tell the end of an answer from an end that we made ourselves."""
+        self.sleep(0)
+        if self._local.watch.cut:
+            msg = f"too slow: not all came within {2 * self.timeout:g} s"
+            raise PassingError(msg)
+
     def _trouble(self, exc):
         """Say in a few words what went wrong on the way."""
-        if self.stop.is_set():
-            return StoppedError()
+        self._check_not_cut()
         text = f"{type(exc).__name__} {exc}"
         if isinstance(exc, requests.Timeout | TimeoutError) or "timed out" in text:
             return PassingError(f"no answer within {self.timeout:g} s")
@@ -304,8 +314,11 @@ class Wire:
                     write_all(stream, block)
                 except OSError as exc:
                     raise write_error(path, exc) from exc
-        self.sleep(0)
+        self._check_not_cut()
         sent = response.raw.tell()
+        if announced is None and not sent:  # a header that broke off looks like this
+            msg = "the answer is empty"
+            raise PassingError(msg)
         if announced is not None and sent != announced:
             msg = f"only {sent} of {announced} bytes came"
             raise PassingError(msg)

@@ -62,7 +62,7 @@ def check_store(folder, rows):
 
 
 @contextmanager
-def raw_server(answer):
+def raw_server(answer, *, keep=False):
     """
     Serve whatever bytes a generator yields, and count them.
 
@@ -71,6 +71,8 @@ def raw_server(answer):
     answer : callable
         Takes the request line; yields bytes, and is closed when the client
         hangs up.
+    keep : bool
+        Wait for another request on the same connection.
 
     Yields
     ------
@@ -80,16 +82,18 @@ def raw_server(answer):
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):
-            line = self.rfile.readline()
-            while self.rfile.readline().strip():
-                pass
             self.server.asked += 1
-            try:
-                for block in answer(line):
-                    self.connection.sendall(block)
-                    self.server.sent += len(block)
-            except OSError:
-                pass
+            while line := self.rfile.readline():
+                while self.rfile.readline().strip():
+                    pass
+                try:
+                    for block in answer(line):
+                        self.connection.sendall(block)
+                        self.server.sent += len(block)
+                except OSError:
+                    return
+                if not keep:
+                    return
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
