@@ -113,6 +113,7 @@ def _filters(text):
 def _target(name):
     if _NO_TARGET.match(name):
         return ""
+    name = re.sub(r"^NAME[ _-]+", "", name)  # how SIMBAD writes plain names
     name = _CATALOGUE.sub(lambda match: f"{match[1].upper()} ", name)
     return " ".join(name.replace("_", " ").split())
 

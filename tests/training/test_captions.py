@@ -235,7 +235,7 @@ def test_too_few_tokens():
             ("JWST", "MIRI/IMAGE", "F770W;F1000W;F1130W;F2100W", "SDSS J0100+2802"),
             "JWST MIRI 4-filter image of SDSS J0100+2802",
         ),
-        (("", "", "", "Crab Nebula"), "Image of Crab Nebula"),
+        (("", "", "", "NAME-Crab Nebula"), "Image of Crab Nebula"),
         (("HST", "HST", "F814W", "FIELD-12"), None),
         (("HST", np.ma.masked, None, np.ma.masked), None),
     ],
@@ -292,8 +292,8 @@ def test_speed():
         mix.draw(drawn, sample_rng(0, 0, number, stream="caption"))
     rng, best = np.random.default_rng(0), np.inf
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         for number in range(2000):
             mix.draw(pairs[number % 200], rng)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.process_time() - start)
     assert 2000 / best > 10_000
