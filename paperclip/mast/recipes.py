@@ -137,7 +137,7 @@ def recipe_for(mission):
     Returns
     -------
     recipe : PreviewRecipe
-        `ANY_PREVIEW` for a mission without one.
+        ``ANY_PREVIEW`` for a mission without one.
     """
     return _MISSIONS.get(str(mission).strip().upper(), ANY_PREVIEW)
 

@@ -123,7 +123,7 @@ def test_tables_survive_a_round_trip(client, tmp_path, kind):
         ({"proposalid": 3}, "did you mean 'proposal_id'"),
         ({"objectname": "M31"}, "use query_object for that"),
         ({"coordinates": "1 2"}, "use query_region for that"),
-        ({"limt": 3}, "did you mean 'limit'"),
+        ({"limits": 3}, "did you mean 'limit'"),
         ({"proposal_id": []}, "at least one value"),
         ({"t_min": 5}, "takes \\(min, max\\)"),
         ({"t_min": [1, 2] * u.m}, "t_min must be in a unit like d"),
