@@ -127,6 +127,9 @@ def read_state(folder):
         state.pop("paperclip", None)
     except FileNotFoundError:
         return None
+    except NotADirectoryError as exc:
+        msg = f"{os.fspath(folder)!r} is no folder; choose another name"
+        raise DataSetError(msg) from exc
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as exc:
         msg = f"'{path}' cannot be read as the state of a data set: {exc}"
         raise DataSetError(msg) from exc

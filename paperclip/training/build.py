@@ -270,9 +270,6 @@ def _locked(folder):
             )
             raise DataSetError(msg)
         (folder / ".build").mkdir(exist_ok=True)
-    except FileExistsError as exc:
-        msg = f"{os.fspath(folder)!r} is no folder; choose another name"
-        raise DataSetError(msg) from exc
     except OSError as exc:
         raise write_error(folder, exc) from exc
     return lock_folder(folder / ".build")
@@ -314,6 +311,10 @@ class _Builder:
             wanted["ids"] = old + [key for key in found if key not in known]
             wanted["resolved"] = wanted["cycles"]
             write_state(self.folder, self.state)
+        if not wanted["ids"]:
+            cycles = ",".join(map(str, wanted["cycles"]))
+            msg = f"there are no proposals of {self.request.mission} in cycles {cycles}"
+            raise DataSetError(msg)
         path = self.folder / "proposals.parquet"
         parts, known = [], set()
         if path.exists():

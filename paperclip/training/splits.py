@@ -71,7 +71,7 @@ class SplitSettings:
         """
         return {
             "fractions": list(self.fractions),
-            "radius": round(self.radius.to_value("arcmin"), 9),
+            "radius": round(float(self.radius.to_value("arcmin")), 9),
             "by_pi": self.by_pi,
         }
 
