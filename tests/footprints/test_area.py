@@ -9,7 +9,8 @@ from astropy.coordinates import Angle, SkyCoord
 from astropy.wcs import WCS
 
 from paperclip.exceptions import InvalidQueryError
-from paperclip.footprints import Footprints, SkyArea, sky_area
+from paperclip.footprints import Footprints, SkyArea, parse_s_region, sky_area
+from paperclip.footprints.area import Part
 
 
 def unit(lon, lat):
@@ -182,6 +183,39 @@ def test_arcs_on_one_great_circle_need_not_meet():
     line = regions.LineSkyRegion(SkyCoord("10d 0d"), SkyCoord("11d 0d"))
     found = sky_area(line).intersects(["POLYGON 12 0 13 0", "POLYGON 10.5 0 13 0"])
     assert found.tolist() == [False, True]
+
+
+def test_combinations_are_those_of_dense_sampling():
+    rng = np.random.default_rng(11)
+    bases = [(0, 89.5), (0, 0), (200, -90), (50, 30)]
+    overlaps = unsure = 0
+    for trial in range(60):
+        ra, dec = bases[trial % 4]
+
+        def shape(low, high, ra=ra, dec=dec):
+            north = np.clip(dec + rng.normal(), -90, 90)
+            east = ra + rng.normal(0, 1.5) / max(0.05, np.cos(np.radians(dec)))
+            corners = [0, 3, 4, 6][rng.integers(4)]
+            return Shape(rng, (east, north), 10 ** rng.uniform(low, high), corners)
+
+        leaves = [shape(-0.5, 0.4) for _ in range(3)]
+        trees = [parse_s_region(leaf.text)[0] for leaf in leaves]
+        name = ("and", "or", "xor")[trial % 3]
+        area = SkyArea([Part((name, ("xor", *trees[:2]), ("not", trees[2])))])
+        feet = [shape(-1.5, 0.5) for _ in range(8)]
+        found = area.intersects([foot.text for foot in feet])
+        for foot, got in zip(feet, found, strict=True):
+            part = np.sqrt(np.linspace(0, 1, 80))[:, None, None]
+            points = (part * foot.rim[::4] + (1 - part) * foot.centre).reshape(-1, 3)
+            points /= np.linalg.norm(points, axis=-1, keepdims=True)
+            a, b, c = (leaf.depth(points) > 0 for leaf in leaves)
+            joined = {"and": (a ^ b) & ~c, "or": (a ^ b) | ~c, "xor": (a ^ b) ^ ~c}
+            want = joined[name].any()
+            assert got or not want
+            overlaps += got
+            unsure += got and not want
+    assert overlaps > 200
+    assert unsure < 0.05 * overlaps  # by less than the samples are apart
 
 
 def small(ra, dec, size=0.01):
