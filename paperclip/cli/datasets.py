@@ -191,7 +191,9 @@ def _build(args):
     report = data.report()
     _write(Destination("text", None, None), data, report)
     if failed := sum(report.meta["failed"].values()):
-        say(f"{failed} pictures failed; --retry-failed tries them again")
+        say(
+            f"{failed} of {len(data.pairs)} pictures failed; --retry-failed tries them again"
+        )
     return 0
 
 
