@@ -2,6 +2,7 @@
 """Preview pictures of observations, as a table with the place of each."""
 
 import numpy as np
+from astropy.table import vstack
 
 from paperclip.exceptions import FailedRowsWarning, NoResultsWarning
 from paperclip.results import describe_columns
@@ -14,12 +15,15 @@ from ._manifest import MANIFEST_COLUMNS
 from ._rows import as_text
 from ._tables import text_column
 from .manifest import PictureStore
+from .products import _completed as completed
 from .products import choose_previews, observation_ids
 from .recipes import choose_recipe, recipe_mask
 
 __all__ = ["get_previews", "list_previews"]
 
 _MAX_BYTES = 1 << 26
+_BATCH = 200
+_NEEDED = {"obs_id", "obs_collection", "proposal_id", "target_name"}
 
 
 def list_previews(
@@ -69,6 +73,7 @@ def list_previews(
     if max_per_proposal is not None:
         max_per_proposal = whole_number("max_per_proposal", max_per_proposal)
     obsids, table = observation_ids(client, observations)
+    table = _described(client, obsids, table)
     rows, uris = [], []
     if obsids:
         products = client.products(obsids, keep=_keeper(recipe, data_rights))
@@ -90,6 +95,18 @@ def list_previews(
     picked = table[np.array(rows, dtype=int)]
     picked["dataURI"] = text_column(uris)
     return describe_columns(picked)
+
+
+def _described(client, obsids, table):
+    """Ask for the rows of observations that are not more than a number."""
+    if not obsids or set(table.colnames) >= _NEEDED:
+        return table
+    parts = [
+        client.observations({"obsid": obsids[first : first + _BATCH]})
+        for first in range(0, len(obsids), _BATCH)
+    ]
+    found = vstack(parts, metadata_conflicts="silent") if len(parts) > 1 else parts[0]
+    return completed(table, found)
 
 
 def _keeper(recipe, data_rights):
