@@ -191,9 +191,8 @@ def _build(args):
     report = data.report()
     _write(Destination("text", None, None), data, report)
     if failed := sum(report.meta["failed"].values()):
-        say(
-            f"{failed} of {len(data.pairs)} pictures failed; --retry-failed tries them again"
-        )
+        total = len(data.pairs)
+        say(f"{failed} of {total} pictures failed; --retry-failed tries them again")
     return 0
 
 
