@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Records that survive a crash, and a lock that does not."""
 
+import errno
 import json
 import os
 import time
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 PART = ".part-"  # what the names of unfinished files begin with
+_HELD = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK}
 _GROUP = 32  # records between two calls of fsync
 
 
@@ -203,7 +205,7 @@ def lock_folder(folder, *, wait=0.0):
 
 
 def _try_lock(stream):
-    """Take the lock of an open file, or return False."""
+    """Take the lock of an open file; return False if another has it."""
     try:
         if fcntl is not None:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,8 +214,9 @@ def _try_lock(stream):
 
             stream.seek(0)
             msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
+    except OSError as exc:
+        # other errors come from file systems that know no locks
+        return exc.errno not in _HELD
     return True
 
 
