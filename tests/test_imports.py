@@ -62,6 +62,7 @@ ALLOWED = {
     # the command line is the one caller of everything
     | {"core", "mast", "plotting", "results", "training", "vocabulary"}
     | {"Paperclip", "PaperclipClass"},
+    "__main__": {"cli"},
 }
 
 

@@ -6,6 +6,7 @@ A module of commands ends in a tuple of `paperclip.cli.arguments.Command`, each
 with one function that adds the arguments and one that does the work.
 """
 
+from paperclip.cli.building import BUILDING
 from paperclip.cli.datasets import DATASETS
 from paperclip.cli.looking import LOOKING
 from paperclip.cli.searching import SEARCHING
@@ -13,11 +14,11 @@ from paperclip.cli.searching import SEARCHING
 __all__ = ["COMMANDS", "GROUPS"]
 
 GROUPS = {
-    "index": "Look at an index",
+    "index": "Build an index and look at it",
     "model": "Look at models and fetch them",
     "dataset": "Make training sets and look at them",
 }
 """What the groups of commands are for, by name."""
 
-COMMANDS = (*SEARCHING, *LOOKING, *DATASETS)
+COMMANDS = (*SEARCHING, *BUILDING, *LOOKING, *DATASETS)
 """All commands, in the order of the help."""

@@ -19,6 +19,7 @@ __all__ = [
     "report",
     "say",
     "show_status",
+    "watched",
 ]
 
 _CLEAR = "\r\033[K"
@@ -65,8 +66,20 @@ def show_status(text):
     text : str
         A few words; nothing is shown where stderr is not a terminal.
     """
-    if sys.stderr is not None and sys.stderr.isatty():
+    if watched():
         _write(f"{_CLEAR}{clean(text)[:100]}")
+
+
+def watched():
+    """
+    Tell whether a person may be watching.
+
+    Returns
+    -------
+    answer : bool
+        True if stderr is a terminal.
+    """
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def clear_status():

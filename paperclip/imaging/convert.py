@@ -46,8 +46,9 @@ class Picture:
     meta : dict
         Facts: ``file``, ``hdu``, ``hdu_index``, ``shape`` (before reduction),
         ``factor``, ``target``, ``telescope``, ``instrument``, ``detector``,
-        ``filters``, ``conversion``, ``fingerprint``, ``warnings``; those that
-        are not known are absent.
+        ``filters``, ``conversion``, ``fingerprint``, ``warnings``, and what the
+        header says about programme, times and target; those that are not known
+        are absent.
     """
 
     rgb: np.ndarray

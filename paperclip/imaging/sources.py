@@ -30,6 +30,15 @@ _FACTS = {
     "detector": ("DETECTOR",),
     "proposal_id": ("PROPOSID", "PROGRAM"),
     "date_obs": ("DATE-OBS",),
+    "time_obs": ("TIME-OBS",),
+    "date_end": ("DATE-END",),
+    "mjd_start": ("EXPSTART", "MJD-BEG", "MJD-OBS"),
+    "mjd_end": ("EXPEND", "MJD-END"),
+    "exposure": ("EXPTIME", "EFFEXPTM", "XPOSURE"),
+    "target_ra": ("RA_TARG", "TARG_RA"),
+    "target_dec": ("DEC_TARG", "TARG_DEC"),
+    "pi": ("PR_INV_L", "PI_NAME"),
+    "title": ("TITLE",),
 }
 _FILTER_KEYS = ("FILTER", "FILTER1", "FILTER2", "PUPIL", "FILTNAM1", "FILTNAM2")
 

@@ -68,7 +68,10 @@ def open_snapshot(uri, path, cache_limit):
             dataset = lance.dataset(uri)
         except (OSError, ValueError, RuntimeError) as exc:
             if "was not found" in str(exc):
-                msg = f"no index at {uri}; create one with Index.create"
+                msg = (
+                    f"no index at {uri}; build one with 'paperclip index build', or "
+                    "create an empty one with Index.create"
+                )
                 raise IndexNotFoundError(msg) from exc
             msg = f"cannot open the index {uri}: {str(exc)[:300]}"
             raise RemoteServiceError(msg, url=uri) from exc

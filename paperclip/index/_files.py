@@ -190,7 +190,10 @@ def newest_complete_version(path):
         If the newest version was lost.
     """
     if not path.exists():
-        msg = f"no index at {path}; create one with Index.create"
+        msg = (
+            f"no index at {path}; build one with 'paperclip index build', or "
+            "create an empty one with Index.create"
+        )
         raise IndexNotFoundError(msg)
     if not looks_like_index(path):
         msg = f"{path} is not an index: it holds no Lance table; check the path"

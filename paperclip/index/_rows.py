@@ -9,7 +9,7 @@ from astropy.table import Column, MaskedColumn, Table
 from paperclip.exceptions import InvalidRowsError
 from paperclip.index.schema import KEY, VECTOR, nearest, specs_from_schema
 
-__all__ = ["column_from_arrow", "normalise", "rows_to_arrow"]
+__all__ = ["column_from_arrow", "columns_to_arrow", "normalise", "rows_to_arrow"]
 
 _FINITE = frozenset({"s_ra", "s_dec", "t_min", "t_max"})
 _BLOCK = 16384  # rows normalised at a time
@@ -95,6 +95,36 @@ def rows_to_arrow(table, vectors, schema):
     InvalidRowsError
         If anything does not fit; nothing is changed.
     """
+    columns = columns_to_arrow(table, schema)
+    dimension = schema.field(VECTOR).type.list_size
+    vectors = normalise(vectors, dimension, n_rows=len(columns))
+    _check_keys(columns[KEY])
+    half = pa.array(vectors.astype(np.float16).ravel())
+    half = pa.FixedSizeListArray.from_arrays(half, dimension)
+    return pa.Table.from_arrays([*columns.columns, half], schema=schema)
+
+
+def columns_to_arrow(table, schema):
+    """
+    Check everything but the vectors and turn it into one Arrow table.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table` or anything that ``Table`` accepts
+        See `rows_to_arrow`; ``obs_id`` may be missing here.
+    schema : `pyarrow.Schema`
+        The schema of the index.
+
+    Returns
+    -------
+    columns : `pyarrow.Table`
+        All columns of the index but the vector.
+
+    Raises
+    ------
+    InvalidRowsError
+        If a column is not one of the index, or its values do not fit.
+    """
     if not isinstance(table, Table):
         try:
             table = Table(table)
@@ -110,19 +140,14 @@ def rows_to_arrow(table, vectors, schema):
                 "extra_columns"
             )
             raise InvalidRowsError(msg)
-    dimension = schema.field(VECTOR).type.list_size
-    vectors = normalise(vectors, dimension, n_rows=len(table))
-    arrays = []
+    arrays = {}
     for name, spec in specs.items():
         kind = schema.field(name).type
         if name in table.colnames:
-            arrays.append(_column_to_arrow(table[name], spec, kind))
+            arrays[name] = _column_to_arrow(table[name], spec, kind)
         else:
-            arrays.append(pa.nulls(len(table), kind))
-    _check_keys(arrays[schema.get_field_index(KEY)])
-    half = pa.array(vectors.astype(np.float16).ravel())
-    arrays.append(pa.FixedSizeListArray.from_arrays(half, dimension))
-    return pa.Table.from_arrays(arrays, schema=schema)
+            arrays[name] = pa.nulls(len(table), kind)
+    return pa.table(arrays)
 
 
 def _check_keys(keys):

@@ -259,7 +259,7 @@ def header_from_schema(schema, uri):
         what = f"metadata {missing}" if missing else f"column {VECTOR!r} or {KEY!r}"
         msg = (
             f"{uri} is a Lance table without the {what} of a paperclip index; "
-            "build it with Index.create and Index.append"
+            "build one with 'paperclip index build', or with Index.create and append"
         )
         raise DamagedIndexError(msg)
     if facts["format"] != str(FORMAT):

@@ -92,7 +92,7 @@ GOOD = {"format": "1", "fingerprint": "f", "dimension": "2"}
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"metadata": {}}, "without the metadata .* of a paperclip index; build it"),
+        ({"metadata": {}}, "without the metadata .* of a paperclip index; build one"),
         ({"metadata": GOOD | {"fingerprint": ""}}, r"metadata \['fingerprint'\]"),
         ({"metadata": GOOD | {"format": "2"}}, "index format 2, .* upgrade paperclip"),
         ({"metadata": GOOD, "dimension": 3}, "says dimension 2 but stores vectors as"),

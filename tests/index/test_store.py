@@ -133,7 +133,7 @@ def test_create_leaves_the_files_of_others_alone(tmp_path):
 
 
 def test_open_where_there_is_nothing(tmp_path):
-    with pytest.raises(IndexNotFoundError, match=r"no index at .*; create one with"):
+    with pytest.raises(IndexNotFoundError, match=r"no index at .*; build one with"):
         Index.open(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 

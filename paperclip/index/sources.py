@@ -1,0 +1,348 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""What an index can be built from: files, tables of files, folders of pictures."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from paperclip.exceptions import InvalidQueryError, InvalidRowsError
+from paperclip.index._files import local_path
+from paperclip.index._metadata import (
+    FILE_COLUMNS,
+    TABLE_SUFFIXES,
+    FileNames,
+    read_table,
+    texts,
+)
+from paperclip.index._readers import FITS_SUFFIXES, PICTURE_SUFFIXES, stem_of
+from paperclip.index.schema import KEY
+
+__all__ = ["Source", "is_picture_store", "open_source", "plain", "store_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    Files to be put into an index, and what is known of them.
+
+    Parameters
+    ----------
+    kind : str
+        "folder", "table" or "store".
+    place : str
+        What tells this source from others of its kind.
+    obs_ids, paths : list of str
+        One for each file; ``obs_ids`` may repeat.
+    table : `~astropy.table.Table` or None
+        Metadata.
+    rows : sequence of int
+        Number of the row of ``table`` for each file, -1 if there is none.
+    failed : list of (str, str, str)
+        ``obs_id``, source and reason of what is known to have no file.
+    notes : list of str
+        What the user should know.
+    root : str or None
+        Folder without which nothing can be read.
+    """
+
+    kind: str
+    place: str
+    obs_ids: list
+    paths: list
+    table: Table | None = None
+    rows: Sequence = ()
+    failed: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+    root: str | None = None
+
+    def __len__(self):
+        return len(self.paths)
+
+    @property
+    def identity(self):
+        """What tells this source from others (dict of plain values)."""
+        return {"kind": self.kind, "place": self.place}
+
+    def key(self, item):
+        """
+        Return how a file is called in the table of failures.
+
+        Parameters
+        ----------
+        item : int
+            Number of the file.
+
+        Returns
+        -------
+        obs_id, source : str
+            Printable text.
+        """
+        return plain(self.obs_ids[item]), plain(self.paths[item])
+
+
+def plain(text):
+    r"""
+    Return a text that fits into a line of a table.
+
+    Parameters
+    ----------
+    text : str
+        For example the name of a file, which may hold anything.
+
+    Returns
+    -------
+    text : str
+        Control characters and bytes that are not UTF-8 are spelt ``\xNN``.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def open_source(source, *, metadata=None):
+    """
+    Find out which files a source has; none is opened.
+
+    Parameters
+    ----------
+    source : path-like, `~astropy.table.Table` or sequence of path-like
+        A folder, which is searched with all folders in it; a folder made by
+        `paperclip.mast.PictureStore` or a data set; one picture or FITS file;
+        a table, or the file of one, with a column of paths or ``file://`` URIs;
+        or several files.
+    metadata : `~astropy.table.Table` or path-like, optional
+        What is known of the files of a folder, or of several files; rows are
+        found by the names of files.
+
+    Returns
+    -------
+    found : Source
+        In the order of the table, or sorted by path.
+
+    Raises
+    ------
+    InvalidQueryError
+        If it is nothing of this kind.
+    InvalidRowsError
+        If a table cannot be used.
+    """
+    if metadata is not None and not isinstance(metadata, Table):
+        metadata = read_table(metadata)
+    if isinstance(source, Table):
+        return _table_source(source, metadata, str(Path.cwd()))
+    if isinstance(source, str | os.PathLike):
+        return _place_source(source, metadata)
+    if isinstance(source, Sequence) and not isinstance(source, bytes):
+        paths = [_file_path(item) for item in source]
+        place = hashlib.sha256("\0".join(paths).encode("utf-8", "replace")).hexdigest()
+        return _files_source("table", place, paths, metadata, str(Path.cwd()))
+    msg = (
+        "source must be a folder, a table, files or criteria for MAST, got "
+        f"{type(source).__name__}"
+    )
+    raise InvalidQueryError(msg)
+
+
+def is_picture_store(folder):
+    """
+    Tell whether a folder was made by `paperclip.mast.PictureStore`.
+
+    Parameters
+    ----------
+    folder : path-like
+        Any place.
+
+    Returns
+    -------
+    answer : bool
+        True if it has a manifest.
+    """
+    return (Path(folder).expanduser() / "manifest.parquet").is_file()
+
+
+def _place_source(source, metadata):
+    _, path = local_path(source)
+    if path is None:
+        msg = f"source must be on this machine, got {source!r}; copy the files first"
+        raise InvalidQueryError(msg)
+    if path.is_dir():
+        if is_picture_store(path):
+            if metadata is not None:
+                msg = f"{path} has a manifest; metadata= cannot be given beside it"
+                raise InvalidQueryError(msg)
+            return store_source(path)
+        return _folder_source(path, metadata)
+    if not path.exists():
+        msg = f"source: there is no folder or file {os.fspath(source)!r}"
+        raise InvalidQueryError(msg)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        return _table_source(read_table(path), metadata, str(path.parent), str(path))
+    name = path.name.lower()
+    if not name.endswith((*FITS_SUFFIXES, *PICTURE_SUFFIXES)):
+        msg = (
+            f"source {os.fspath(source)!r} is no picture, FITS file or table by its "
+            f"name; tables end in {', '.join(TABLE_SUFFIXES)}"
+        )
+        raise InvalidQueryError(msg)
+    return _files_source("table", str(path), [str(path)], metadata, str(path.parent))
+
+
+def _folder_source(folder, metadata):
+    """List the pictures and FITS files below a folder, sorted."""
+    wanted = (*FITS_SUFFIXES, *PICTURE_SUFFIXES)
+    paths, others = [], 0
+    for here, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(wanted):
+                paths.append(f"{here.rstrip(os.sep)}{os.sep}{name}")
+            else:
+                others += 1
+    root = str(folder)
+    found = _files_source("folder", root, paths, metadata, root)
+    if others:
+        found.notes.append(f"{others} files that are no pictures by name were left out")
+    return found
+
+
+def _files_source(kind, place, paths, metadata, root):
+    """Name files after their rows, or after themselves."""
+    stems = [plain(stem_of(path.rpartition(os.sep)[2])) for path in paths]
+    root_folder = root if kind == "folder" else None
+    if metadata is None:
+        rows = [-1] * len(paths)
+        return Source(kind, place, stems, paths, None, rows, root=root_folder)
+    names = FileNames(metadata)
+    rows = [names.find(path, root) for path in paths]
+    known = texts(metadata[KEY]) if KEY in metadata.colnames else None
+    ids = [
+        (known[row] if known is not None and row >= 0 else "") or stem
+        for row, stem in zip(rows, stems, strict=True)
+    ]
+    found = Source(kind, place, ids, paths, metadata, rows, root=root_folder)
+    if paths and not names.n_used:
+        example = (texts(metadata[names.column])[:1] or [""])[0]
+        first = paths[0].rpartition(os.sep)[2]
+        msg = (
+            f"metadata has no row for any of {len(paths)} files: the first file is "
+            f"{first!r}, the first {names.column!r} is {example!r}"
+        )
+        raise InvalidRowsError(msg)
+    unused, bare = len(metadata) - names.n_used, rows.count(-1)
+    if unused:
+        found.notes.append(f"{unused} rows of the metadata belong to no file")
+    if bare:
+        found.notes.append(f"{bare} files have no row in the metadata")
+    return found
+
+
+def _table_source(table, metadata, root, place=None):
+    """Take the files that a table names."""
+    if metadata is not None:
+        msg = "metadata= is for folders and files; a table is its own metadata"
+        raise InvalidQueryError(msg)
+    names = (*FILE_COLUMNS, "uri", "dataURI")
+    name = next((n for n in names if n in table.colnames), None)
+    if name is None:
+        msg = f"source must have a column {', '.join(names)}, got {table.colnames}"
+        raise InvalidQueryError(msg)
+    if name == "dataURI" and any(v.startswith("mast:") for v in texts(table[name])):
+        msg = (
+            "source has no column of paths; fetch the pictures first, with "
+            "Paperclip.get_previews(table, folder), and build from that folder"
+        )
+        raise InvalidQueryError(msg)
+    ids = texts(table[KEY]) if KEY in table.colnames else [""] * len(table)
+    obs_ids, paths, rows, failed = [], [], [], []
+    for number, (given, value) in enumerate(zip(ids, texts(table[name]), strict=True)):
+        stem = plain(given or stem_of(value.rpartition("/")[2]))
+        if not value:
+            failed.append((stem, f"row {number}", f"the row has no {name}"))
+            continue
+        path = _file_path(value, root)
+        if path is None:
+            reason = "only files on this machine can be read; fetch it first"
+            failed.append((stem, value, reason))
+            continue
+        obs_ids.append(stem)
+        paths.append(path)
+        rows.append(number)
+    if place is None:
+        text = "\0".join(paths).encode("utf-8", "replace")
+        place = hashlib.sha256(text).hexdigest()
+    return Source("table", place, obs_ids, paths, table, rows, failed)
+
+
+def _file_path(item, root=None):
+    """Return the absolute path of a file, or None if it is elsewhere."""
+    if isinstance(item, str) and "://" in item:
+        path = local_path(item)[1]
+        return None if path is None else str(path)
+    if root is None:
+        if not isinstance(item, str | os.PathLike):
+            msg = f"source must hold paths, got {item!r}"
+            raise InvalidQueryError(msg)
+        root = Path.cwd()
+    return os.path.normpath(Path(root) / Path(item).expanduser())
+
+
+def store_source(folder):
+    """
+    Take the pictures that were fetched into a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made by `paperclip.mast.PictureStore`.
+
+    Returns
+    -------
+    found : Source
+        The finished pictures; those that failed are in ``failed``.
+
+    Raises
+    ------
+    DataSetError
+        If the folder is damaged.
+    """
+    from paperclip.mast.manifest import PictureStore
+
+    store = PictureStore.open(folder)
+    manifest = store.manifest
+    status = np.array(texts(manifest["status"]))
+    names = [
+        obs_id or picture
+        for obs_id, picture in zip(
+            texts(manifest[KEY]), texts(manifest["picture_id"]), strict=True
+        )
+    ]
+    paths = texts(manifest["path"])
+    uris, messages = texts(manifest["dataURI"]), texts(manifest["message"])
+    done = np.flatnonzero(status == "done").tolist()
+    failed = [
+        (names[i], uris[i], messages[i] or "the picture could not be fetched")
+        for i in np.flatnonzero(status == "failed").tolist()
+    ]
+    root = Path(folder).expanduser().absolute()
+    found = Source(
+        "store",
+        str(root),
+        [names[i] for i in done],
+        [str(root / paths[i]) for i in done],
+        manifest,
+        done,
+        failed,
+        root=str(root),
+    )
+    wanted = int((status == "wanted").sum())
+    if wanted:
+        found.notes.append(f"{wanted} pictures of {root} have not been fetched yet")
+    return found
