@@ -90,7 +90,7 @@ fig.legend(loc="outside lower center", ncols=3, frameon=False)
 
 data = DataSet.open(place)
 samples = data.iter_samples("train", rng=np.random.default_rng(5))
-fig, axes = plt.subplots(2, 4, figsize=(9, 5.6), layout="constrained")
+fig, axes = plt.subplots(2, 4, figsize=(9, 6.4), layout="constrained")
 for ax, sample in zip(axes.flat, samples, strict=False):
     ax.imshow(sample.picture())
     first = textwrap.fill(sample.text.partition(".")[0] + ".", 34)
