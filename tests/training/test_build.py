@@ -26,7 +26,8 @@ from paperclip.mast import MastClient
 from paperclip.training import DataSet, SplitSettings, build_dataset
 from paperclip.training.build import count_dataset
 
-from ..mast_server import KINDS, mast_server, small_archive
+from ..mast_server import KINDS, mast_server, shared_archive, small_archive
+from ..shared_data import require_shared_data
 from .datasets import WHAT, Builder, content, downloads, words
 
 
@@ -464,3 +465,31 @@ def test_an_archive_without_positions(tmp_path):
     assert report["no_position"].tolist() == [1.0] * 3
     assert report["nearest"].mask.all()
     assert len(set(data.pairs["group"])) == 4
+
+
+@pytest.mark.shared_data
+def test_real_previews_become_a_data_set(tmp_path):
+    place = require_shared_data("jwst_previews") / "manifest.csv"
+    known = Table.read(place, format="ascii.csv")
+    known = known[~np.ma.getmaskarray(known["text"])]
+    known["abstract"] = known["text"]
+    known["proposal_id"] = [str(value) for value in known["proposal_id"]]
+    archive = shared_archive()
+    mine = [
+        row["proposal_id"]
+        for row in archive.observations
+        if row["obs_collection"] == "JWST" and row["jpegURL"] in archive.files
+    ]
+    mine = [key for key in mine if key in set(known["proposal_id"])]
+    ids = [key for key, _ in Counter(mine).most_common(12)]
+    texts = known["proposal_id", "abstract"][np.isin(known["proposal_id"], ids)]
+    what = {"mission": "JWST", "proposals": ids, "max_per_proposal": 5}
+    cache = str(tmp_path / "cache")
+    with mast_server(archive) as mast, mast.conf(cache_dir=cache):
+        data = build_dataset(tmp_path / "d", **what, catalogue=texts)
+    assert len(data) > 30
+    assert not data.report().meta["failed"]
+    assert data.report()["nearest"].min() > 2
+    sample = next(data.iter_samples())
+    assert max(sample.picture().shape) == 512
+    assert len(sample.text) > 100
