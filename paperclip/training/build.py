@@ -1,14 +1,11 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """From an archive to a data set, in steps that can be killed and repeated."""
 
-import hashlib
-import json
 import os
-import re
 from pathlib import Path
 
 import numpy as np
-from astropy.table import MaskedColumn, vstack
+from astropy.table import vstack
 
 from paperclip.exceptions import DataSetError, RemoteServiceError
 from paperclip.mast._journal import Journal, lock_folder, remove_parts, write_error
@@ -20,34 +17,25 @@ from paperclip.mast.proposals import (
     proposals_of_cycles,
 )
 from paperclip.training._folder import (
-    LEFT_OUT,
     PAIR_COLUMNS,
-    plain_rows,
     read_parquet,
     read_state,
-    sample_of,
     text_values,
     texts_of,
     write_parquet,
     write_split,
     write_state,
 )
+from paperclip.training._packing import pack, pair_rows, remove_others
 from paperclip.training._plan import Request, fit, select
 from paperclip.training.dataset import DataSet
-from paperclip.training.shards import (
-    plan_shards,
-    sample_bytes,
-    shard_name,
-    write_shard,
-)
-from paperclip.training.splits import SPLITS, SplitSettings, split_proposals
+from paperclip.training.splits import SplitSettings, split_proposals
 from paperclip.utils.checks import whole_number
 
 __all__ = ["build_dataset", "count_dataset"]
 
 _BATCH = 50  # proposals that are selected at a time
 _SHARD_SIZE = 100_000_000
-_SHARD = re.compile(rf"({'|'.join(SPLITS)})-\d{{6,}}\.tar")
 
 
 def build_dataset(
@@ -434,103 +422,32 @@ class _Builder:
     def pairs(self):
         """Write the pairs, with the reason where one cannot be used."""
         self.tell("writing pairs", 0, 0)
-        table = self.store.manifest
         arrow = read_parquet(self.folder / "proposals.parquet", PROPOSAL_COLUMNS)
-        texts = texts_of(arrow)
-        groups = {
-            (row["mission"], row["proposal_id"]): row["group"]
-            for row in self.parts.proposals
-        }
-        status, message = (text_values(table, name) for name in ("status", "message"))
-        missions = text_values(table, "obs_collection")
-        numbers = text_values(table, "proposal_id")
-        keys = list(zip(missions.tolist(), numbers.tolist(), strict=True))
-        for i, key in enumerate(keys):
-            if status[i] != "done":
-                continue
-            text = texts.get(key)
-            if self.parts.reasons[i]:
-                status[i], message[i] = LEFT_OUT, self.parts.reasons[i]
-            elif text is None or not (text["abstract"] or "").strip():
-                reason = "not looked up" if text is None else text["status"]
-                status[i], message[i] = LEFT_OUT, f"no abstract: {reason}"
-        _set(table, "status", status)
-        _set(table, "message", message)
-        _set(table, "split", self.parts.names)
-        _set(table, "group", [groups.get(key, "") for key in keys])
-        order = np.lexsort((text_values(table, "picture_id"), numbers, missions))
-        write_parquet(self.folder / "pairs.parquet", table[order], PAIR_COLUMNS)
+        table = pair_rows(self.store.manifest, self.parts, texts_of(arrow))
+        write_parquet(self.folder / "pairs.parquet", table, PAIR_COLUMNS)
 
     def shards(self, shard_size):
         """Write the shards that are missing or not as they should be."""
         entries = []
         if shard_size is not None:
             try:
-                entries = self._write_shards(shard_size)
+                entries = self._pack(shard_size)
             except DataSetError:
                 # a picture was damaged on the disk: fetch it again, once
                 if not len(self.store.verify(repair=True)):
                     raise
                 self.pictures(**self._fetching)
                 self.pairs()
-                entries = self._write_shards(shard_size)
-        names = {entry["name"] for entry in entries}
-        place = self.folder / "shards"
-        try:
-            for path in sorted(place.glob("*.tar")) if place.is_dir() else ():
-                if _SHARD.fullmatch(path.name) and path.name not in names:
-                    path.unlink()
-        except OSError as exc:
-            raise write_error(place, exc) from exc
+                entries = self._pack(shard_size)
+        remove_others(self.folder / "shards", {entry["name"] for entry in entries})
         self.state |= {"shards": entries, "complete": True}
         write_state(self.folder, self.state)
 
-    def _write_shards(self, shard_size):
+    def _pack(self, shard_size):
         data = DataSet(self.folder, unfinished=True)
-        there = {entry["name"]: entry for entry in self.state.get("shards") or []}
-        planned = []
-        for split in data.splits:
-            rows = data._rows_of(split)
-            sizes = [_size(row, data) for row in plain_rows(rows)]
-            for number, part in enumerate(plan_shards(sizes, shard_size)):
-                some = rows.slice(part.start, part.stop - part.start)
-                planned.append((split, shard_name(split, number), some))
-        entries = []
-        for i, (split, name, rows) in enumerate(planned):
-            self.tell("writing shards", i, len(planned))
-            plan, path = _plan(rows, data), self.folder / "shards" / name
-            entry = there.get(name, {})
-            good = entry.get("plan") == plan and path.is_file()
-            if not good or path.stat().st_size != entry["bytes"]:
-                try:
-                    entry = write_shard(path, data._read(rows, False))
-                except OSError as exc:
-                    raise write_error(path, exc) from exc
-                entry |= {"split": split, "plan": plan}
-                there[name] = entry
-                self.state["shards"] = list(there.values())
-                write_state(self.folder, self.state)
-            entries.append(entry)
-        return entries
+        there = self.state.get("shards") or []
+        return pack(data, shard_size, there, save=self._save, tell=self.tell)
 
-
-def _size(row, data):
-    proposal = data._texts[row["obs_collection"] or "", row["proposal_id"]]
-    return sample_bytes(sample_of(row, proposal, b""), image_size=row["size"])
-
-
-def _plan(rows, data):
-    """Return a checksum of all that goes into a shard."""
-    digest = hashlib.sha256()
-    for row in plain_rows(rows):
-        proposal = data._texts[row["obs_collection"] or "", row["proposal_id"]]
-        sample = sample_of(row, proposal, b"")
-        parts = [sample.key, row["sha256"], sample.text, sample.meta]
-        digest.update(json.dumps(parts, sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def _set(table, name, values):
-    """Set a column of texts; blank ones are masked."""
-    values = np.array([str(value) for value in values], dtype=str)
-    table[name] = MaskedColumn(values, mask=values == "")
+    def _save(self, entries):
+        self.state["shards"] = entries
+        write_state(self.folder, self.state)

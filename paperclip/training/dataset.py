@@ -17,15 +17,13 @@ from paperclip.training._folder import (
     LEFT_OUT,
     PAIR_COLUMNS,
     pairs_table,
-    plain_rows,
     read_parquet,
     read_state,
-    sample_of,
-    sample_order,
     text_values,
     texts_of,
 )
 from paperclip.training._report import split_report
+from paperclip.training._samples import plain_rows, sample_of, sample_order
 from paperclip.training._stream import (
     buffered,
     shuffled,

@@ -13,7 +13,7 @@ import pytest
 import paperclip.training
 from paperclip.exceptions import DataSetError, FailedRowsWarning, InvalidQueryError
 from paperclip.training import DataSet, build_dataset
-from paperclip.training._folder import sample_key
+from paperclip.training._samples import sample_key
 from paperclip.training.shards import KEY
 
 from ..mast_server import mast_server, small_archive
