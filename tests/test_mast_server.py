@@ -46,7 +46,7 @@ def fixture_astroquery(mast, monkeypatch):
     for name, path in urls.items():
         monkeypatch.setattr(portal, name, mast.url + path)
     monkeypatch.setattr(PortalAPI, "_column_configs", {})
-    for name, value in mast._proxies().items():
+    for name, value in mast._variables().items():
         monkeypatch.setenv(name, value)
     return Observations
 

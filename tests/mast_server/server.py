@@ -125,7 +125,7 @@ class MastServer:
             settings = self.settings(timeout=timeout, retries=retries) | items
             for name, value in settings.items():
                 stack.enter_context(conf.set_temp(name, value))
-            stack.enter_context(patch.dict(os.environ, self._proxies()))
+            stack.enter_context(patch.dict(os.environ, self._variables()))
             stack.enter_context(patch("paperclip.utils.retry.FIRST_WAIT", wait))
             yield conf
 
@@ -156,13 +156,15 @@ class MastServer:
         return os.environ | {
             "XDG_CONFIG_HOME": str(folder / "config"),
             "XDG_CACHE_HOME": str(folder / "cache"),
-            **self._proxies(),
+            **self._variables(),
         }
 
-    def _proxies(self):
+    def _variables(self):
         direct = "127.0.0.1,localhost"
         proxies = {"http_proxy": self.proxy, "no_proxy": direct}
-        return proxies | {"HTTP_PROXY": self.proxy, "NO_PROXY": direct}
+        proxies |= {"HTTP_PROXY": self.proxy, "NO_PROXY": direct}
+        # this machine counts as a network, also where no other is wanted
+        return proxies | {"HF_HUB_OFFLINE": "0"}
 
 
 class _Server(ThreadingHTTPServer):
