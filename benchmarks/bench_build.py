@@ -119,8 +119,8 @@ def main():
     parser.add_argument("--number", type=int, default=192)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--fits", type=int, default=12, help="number of FITS files")
-    parser.add_argument("--side", type=int, default=4096, help="of the FITS files")
+    parser.add_argument("--fits", type=int, default=40, help="number of FITS files")
+    parser.add_argument("--side", type=int, default=2048, help="of the FITS files")
     parser.add_argument(
         "--processor",
         action="store_true",

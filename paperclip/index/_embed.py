@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from paperclip.exceptions import InvalidQueryError
 from paperclip.index.schema import KEY
 
 __all__ = ["Embedding", "Meter", "RowWriter", "embed"]
@@ -173,7 +174,19 @@ class RowWriter:
         ----------
         loaded : paperclip.index._readers.Loaded
             What became of it; its item is a number of the source.
+
+        Raises
+        ------
+        InvalidQueryError
+            If the whole source has gone, which is no fault of the file.
         """
+        root = self._source.root
+        if root is not None and not Path(root).is_dir():
+            msg = (
+                f"source {root} is no longer there; what was read before is kept. "
+                "Bring it back and run the same call again to go on"
+            )
+            raise InvalidQueryError(msg)
         self._state.fail(*self._source.key(loaded.item), loaded.reason)
         self.n_failed += 1
 

@@ -196,9 +196,10 @@ def _place_source(source, metadata):
 def _folder_source(folder, metadata):
     """List the pictures and FITS files below a folder, sorted."""
     wanted = (*FITS_SUFFIXES, *PICTURE_SUFFIXES)
-    paths, others = [], 0
-    for here, folders, names in os.walk(folder):
+    paths, others, links, locked = [], 0, 0, []
+    for here, folders, names in os.walk(folder, onerror=locked.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        links += sum(Path(here, name).is_symlink() for name in folders)
         for name in sorted(names):
             if name.startswith("."):
                 continue
@@ -210,6 +211,9 @@ def _folder_source(folder, metadata):
     found = _files_source("folder", root, paths, metadata, root)
     if others:
         found.notes.append(f"{others} files that are no pictures by name were left out")
+    if links:
+        found.notes.append(f"{links} links to folders were not followed")
+    found.notes.extend(f"{exc.filename}: {exc.strerror}; left out" for exc in locked)
     return found
 
 

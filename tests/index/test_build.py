@@ -97,6 +97,7 @@ def failures(report):
 def test_folder_of_pictures(folder, encoder, tmp_path):
     draw(folder, ["deep/er/z.png", "deep/a.TIF", ".hidden.jpg", ".git/b.jpg"])
     (folder / "notes.txt").write_text("not a picture")
+    (folder / "round").symlink_to(folder)
     report = build_index(tmp_path / "ix", source=folder, encoder=encoder, batch_size=4)
     names = [f"p{i:02d}" for i in range(10)]
     assert ids(report.index) == [*names, "a", "z"]
@@ -104,6 +105,7 @@ def test_folder_of_pictures(folder, encoder, tmp_path):
     assert (report.n_present, report.n_failed, report.complete) == (0, 0, True)
     assert not report.failures.exists()
     assert "1 files that are no pictures by name were left out" in report.notes
+    assert "1 links to folders were not followed" in report.notes
     table = report.index.to_table()
     assert table["dataURI"][0] == (folder / "p00.jpg").as_uri()
     pictures = [read_preview(folder / f"{name}.jpg") for name in names]
@@ -186,6 +188,23 @@ def test_interrupted_build_goes_on(folder, encoder, tmp_path):
         (folder / f"{name}.jpg").write_bytes(b"would fail if it were read")
     report = build_index(tmp_path / "ix", **options)
     assert (report.n_added, report.n_present, report.n_failed) == (6, 4, 0)
+
+
+def test_source_that_goes_away(folder, encoder, tmp_path):
+    away = tmp_path / "away"
+
+    def unmount(state):
+        if state.done == 2 and folder.exists():
+            folder.rename(away)
+
+    options = {"source": folder, "encoder": encoder, "batch_size": 2, "workers": 1}
+    with pytest.raises(InvalidQueryError, match="is no longer there"):
+        build_index(tmp_path / "ix", progress=unmount, **options)
+    kept = len(Index.open(tmp_path / "ix"))
+    assert 2 <= kept < 10
+    away.rename(folder)
+    report = build_index(tmp_path / "ix", **options)
+    assert (report.n_added, report.n_failed) == (10 - kept, 0)
 
 
 def test_progress_tells_rate_and_time_left(folder, encoder, tmp_path):
