@@ -6,6 +6,8 @@ from astropy.utils.exceptions import AstropyUserWarning
 __all__ = [
     "CatalogueError",
     "CatalogueWarning",
+    "CheckpointError",
+    "CheckpointWriteError",
     "DamagedIndexError",
     "DataSetError",
     "DataSetWriteError",
@@ -32,6 +34,7 @@ __all__ = [
     "PaperclipWarning",
     "RemoteServiceError",
     "RemoteServiceWarning",
+    "TrainingError",
     "TrainingWarning",
     "TruncatedTextWarning",
     "VocabularyError",
@@ -64,6 +67,34 @@ class DataSetError(PaperclipError, ValueError):
 
 class DataSetWriteError(PaperclipError, OSError):
     """A data set cannot be written: a read-only folder, a full disk."""
+
+
+class CheckpointError(PaperclipError, ValueError):
+    """A checkpoint is damaged, or belongs to another run."""
+
+
+class CheckpointWriteError(PaperclipError, OSError):
+    """A checkpoint or a record cannot be written; the last one is intact."""
+
+
+class TrainingError(PaperclipError, ArithmeticError):
+    """
+    Training cannot go on: the loss or its gradient is not finite.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    step : int, optional
+        Update in which it happened, from 1.
+    keys : sequence of str, optional
+        Pairs that caused it, or all pairs of the batch.
+    """
+
+    def __init__(self, message, *, step=None, keys=()):
+        super().__init__(message)
+        self.step = step
+        self.keys = list(keys)
 
 
 class VocabularyError(PaperclipError, ValueError):

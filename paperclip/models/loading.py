@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 from paperclip.exceptions import InvalidQueryError, ModelLoadError
 from paperclip.models.encoder import Encoder
+from paperclip.models.heads import HEADS_NAME, heads_of, plain_directory, read_heads
 from paperclip.models.hub import resolve
 from paperclip.models.preprocess import Preprocessing
 from paperclip.models.text import TEXT_VERSION, TextReader
 from paperclip.models.towers import choose_device, choose_precision
-from paperclip.models.verify import check_directory, read_json
+from paperclip.models.verify import check_directory, file_sha256, read_json
 
 __all__ = ["build_model", "build_reader", "load_encoder"]
 
@@ -110,8 +111,11 @@ def _fingerprint(resolved, checked, preprocessing):
     for key in ("hf_model_name", "hf_tokenizer_name"):
         if model["text_cfg"].get(key):
             model["text_cfg"][key] = True
+    files = [*checked.digests.values()]
+    if heads_of(checked.config):
+        files.append(file_sha256(checked.directory / HEADS_NAME))
     content = {
-        "files": sorted(checked.digests.values()),
+        "files": sorted(files),
         "model": model,
         "preprocessing": preprocessing.as_dict(),
         "text": TEXT_VERSION,
@@ -133,7 +137,8 @@ def build_model(checked):
     Returns
     -------
     model : `torch.nn.Module`
-        open_clip's model, in evaluation mode, without gradients.
+        open_clip's model, in evaluation mode, without gradients; with the
+        heads of ``paperclip.models.heads`` if the directory has them.
 
     Raises
     ------
@@ -149,6 +154,12 @@ def build_model(checked):
     they take as long as reading the file, and they would advance the random
     state of the caller.
     """
+    with plain_directory(checked) as plain:
+        return read_heads(_build_plain(plain), checked)
+
+
+def _build_plain(checked):
+    """Build what open_clip itself can describe."""
     import open_clip
 
     options = {}

@@ -74,6 +74,9 @@ def text_tower(model):
     """
     from open_clip.hf_model import HFTextEncoder
 
+    if hasattr(model, "text_head"):  # paperclip.models.heads
+        inner, trim = text_tower(model.clip)
+        return (lambda ids: model.text_head(inner(ids))), trim
     tower = getattr(model, "text", model)
     if isinstance(tower, HFTextEncoder):
         return model.encode_text, True

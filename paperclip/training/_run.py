@@ -1,0 +1,409 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The state of a run, and how it is opened, advanced, saved and resumed."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+from paperclip.exceptions import (
+    CheckpointError,
+    InvalidQueryError,
+    TrainingError,
+)
+from paperclip.utils.files import atomic_path
+
+from . import checkpoint as cp
+from ._export import write_model
+from ._optim import Average, interpolated, make_optimizer, rate, set_rate
+from ._process import find_process
+from ._records import CaptionLog, History, data_hash, environment
+from ._steps import Stepper
+from ._trackers import make_trackers
+from ._validate import METRICS, Validator
+from .augment import Augmentation
+from .captions import CaptionMixer
+from .loader import Loader, readable_pairs, shuffled_pairs
+from .losses import clamp_log_scale
+from .model import build_trainable
+from .pairs import PairList
+from .sampler import Batches
+
+__all__ = ["Run"]
+
+
+class Run:
+    """
+    A run between its first and its last step.
+
+    Parameters
+    ----------
+    config : `~paperclip.training.TrainingConfig`
+        Settings.
+    pairs, validation : `~paperclip.training.PairList` or None
+        Pairs; by default those of ``data.path``.
+    resume : bool
+        Whether to go on from the last checkpoint.
+    """
+
+    def __init__(self, config, pairs, validation, *, resume):
+        if config.run.output is None:
+            msg = "run.output must name the directory of the run, got None"
+            raise InvalidQueryError(msg)
+        if config.run.metric not in METRICS:
+            msg = (
+                f"run.metric must be one of {list(METRICS)}, got {config.run.metric!r}"
+            )
+            raise InvalidQueryError(msg)
+        self.config = config
+        self.directory = Path(config.run.output).expanduser()
+        self.checkpoints = self.directory / "checkpoints"
+        self.resume = resume
+        self._given = pairs, validation
+        self.step, self.stopped = 0, False
+        self.best = {"step": 0, "value": None, "since": 0}
+        self.trackers = []
+        self._place = (0, 0)  # epoch and number of the next batch
+
+    # -- beginning ----------------------------------------------------------
+    def open(self):
+        """Read pairs, build the model, and go on from a checkpoint."""
+        config = self.config
+        self.process = find_process(config.run.device)
+        self._open_pairs()
+        self._open_model()
+        self._open_records()
+        self.loader = self._make_loader()
+        if self.process.is_main:
+            self._write_facts()
+            self.trackers = make_trackers(config.run.log, self.directory, config)
+        self.validator = None
+        if self.validation is not None and self.process.is_main:
+            self.validator = Validator(
+                self.model,
+                self.validation,
+                config.captions.sources,
+                self.process.device,
+                workers=config.run.workers,
+            )
+
+    def _open_pairs(self):
+        config, (pairs, validation) = self.config, self._given
+        if pairs is None:
+            if not config.data.path:
+                msg = "name a data set in data.path, or give pairs"
+                raise InvalidQueryError(msg)
+            pairs = _from_datasets(config.data.path, config.data.train)
+            if validation is None:
+                validation = _from_datasets(config.data.path, config.data.validation)
+        pairs, validation = _pair_list("pairs", pairs), validation
+        if config.data.max_per_group is not None:
+            pairs = pairs.limit_groups(config.data.max_per_group, seed=config.run.seed)
+        if config.data.limit is not None:
+            pairs = pairs[: config.data.limit]
+        sources = [name for name, weight in config.captions.sources.items() if weight]
+        pairs.check(min_groups=2, sources=sources)
+        pairs, self.failed = readable_pairs(pairs, workers=config.run.workers)
+        pairs.check(min_groups=2, sources=sources)
+        if validation is not None:
+            validation = _pair_list("validation", validation)
+        self.validation = validation if validation is not None and validation else None
+        if config.run.shuffle_pairs:
+            pairs = shuffled_pairs(pairs, config.run.seed)
+        self.pairs = pairs
+        self.data_hash = data_hash(pairs)
+        every = Batches(
+            pairs.groups,
+            config.optim.batch_size,
+            config.run.seed,
+            unique_groups=config.data.unique_groups,
+            drop_last=config.data.drop_last,
+        )
+        optim = config.optim
+        self.steps = optim.steps or math.ceil(optim.epochs * len(every))
+        if optim.warmup > self.steps:
+            msg = (
+                f"optim.warmup must be at most the {self.steps} steps of the run, got "
+                f"{optim.warmup}"
+            )
+            raise InvalidQueryError(msg)
+        self.order = every.shard(self.process.rank, self.process.world)
+
+    def _open_model(self):
+        from paperclip.models.hub import resolve
+
+        config = self.config
+        self.model = build_trainable(
+            resolve(config.model.base),
+            config.model,
+            config.loss,
+            seed=config.run.seed,
+            device=self.process.device,
+        )
+        self.base = None
+        if config.model.wise < 1:
+            self.base = {n: t.clone() for n, t in self.model.changing().items()}
+        self.optimizer = make_optimizer(self.model, config.optim)
+        self.average = None
+        if config.model.ema:
+            self.average = Average(self.model, config.model.ema)
+        self.stepper = Stepper(config, self.model, self.process, self.optimizer)
+
+    def _open_records(self):
+        self.history = History(self.directory / "history.parquet")
+        self.captions = CaptionLog(self.directory / "captions.parquet", self.pairs.keys)
+        found = cp.last_checkpoint(self.checkpoints)
+        if found is None:
+            return
+        if not self.resume:
+            msg = (
+                f"{self.directory} holds a run of {found.step} steps already; name "
+                "another run.output, or let it go on (resume)"
+            )
+            raise CheckpointError(msg)
+        self._compare(found)
+        cp.restore(
+            found, model=self.model, optimizer=self.optimizer, average=self.average
+        )
+        state = found.state
+        self.step, self._place = found.step, tuple(state["place"])
+        self.best, self.stopped = state["best"], state["stopped"]
+        self.history.read(self.step)
+        self.captions.read(self.step)
+
+    def _compare(self, found):
+        """Refuse a checkpoint of another run, and say what differs."""
+        state, config = found.state, self.config.to_dict()
+        differences = []
+        if state["config_hash"] != self.config.hash:
+            differences += _differences(state["config"], config)
+        if state["base"] != self._identity():
+            differences.append(f"the weights of model.base {config['model']['base']!r}")
+        if state["data_hash"] != self.data_hash:
+            differences.append(
+                f"the training pairs ({state['pairs']} then, {len(self.pairs)} now)"
+            )
+        if differences:
+            msg = (
+                f"{found.path} belongs to another run, these differ: "
+                f"{'; '.join(differences)}. Name another run.output, or put them back"
+            )
+            raise CheckpointError(msg)
+
+    def _identity(self):
+        return sorted(self.model.checked.digests.values())
+
+    def _make_loader(self):
+        config, model = self.config, self.model
+        size = model.preprocessing.size
+        mixer = CaptionMixer(
+            config.captions,
+            lambda text: len(model.reader.ids(text)),
+            model.reader.context_length,
+        )
+        augmentation = Augmentation(
+            config.augment,
+            size=size[0] if size[0] == size[1] else None,
+            fill=model.preprocessing.fill,
+        )
+        return Loader(
+            self.pairs,
+            self.order,
+            mixer,
+            augmentation,
+            model.reader,
+            model.preprocessing,
+            seed=config.run.seed,
+            trim=model.trim,
+            workers=config.run.workers,
+        )
+
+    def _write_facts(self, **more):
+        facts = environment(
+            seed=self.config.run.seed,
+            config_hash=self.config.hash,
+            data_hash=self.data_hash,
+            pairs=len(self.pairs),
+            groups=len(set(self.pairs.groups)),
+            validation_pairs=len(self.validation) if self.validation else 0,
+            base={"name": self.model.name, "digests": self._identity()},
+            left_out=self.failed,
+            processes=self.process.world,
+            device=str(self.process.device),
+            **more,
+        )
+        try:
+            self.config.to_file(self.directory / "config.toml")
+            with atomic_path(self.directory / "environment.json") as part:
+                part.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        except OSError as exc:
+            raise cp.write_error(self.directory, exc) from exc
+
+    # -- steps --------------------------------------------------------------
+    def batches(self):
+        """Yield this process's part of the batches that are still to do."""
+        epoch, place = self._place
+        return self.loader.stream(epoch=epoch, step=place)
+
+    def update(self, batch):
+        """Make one step; return what is known about it."""
+        step = self.step + 1
+        self.model.train()
+        lr = set_rate(self.optimizer, rate(self.config.optim, self.steps, step))
+        keys = [self.pairs[int(i)].key for i in batch.index]
+        try:
+            loss, norm = self.stepper(step, batch, keys)
+        except TrainingError as exc:
+            raise self._with_checkpoint(exc) from exc
+        settings = self.config.loss
+        scale = clamp_log_scale(
+            self.model.log_scale, settings.scale_min, settings.scale_max
+        )
+        if self.average is not None:
+            self.average.update(self.model, step)
+        self.step = step
+        if self.process.is_main:
+            self.captions.add(step, batch)
+        last = batch.place + 1 == len(self.order)
+        self._place = (batch.epoch + last, 0 if last else batch.place + 1)
+        return {
+            "step": step,
+            "epoch": batch.epoch,
+            "loss": loss,
+            "lr": lr,
+            "logit_scale": scale,
+            "grad_norm": norm,
+            "failed": len(batch.failed),
+        }
+
+    def _with_checkpoint(self, exc):
+        self._write_records()
+        kept = cp.list_checkpoints(self.checkpoints)
+        where = (
+            f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint yet"
+        )
+        return TrainingError(f"{exc}; {where}", step=exc.step, keys=exc.keys)
+
+    def record(self, figures):
+        """Append a row to the history."""
+        seconds = figures["seconds"]
+        pace = self.config.optim.batch_size / max(seconds, 1e-9)
+        self.history.add(
+            **figures
+            | {"seconds": self.history.seconds + seconds, "samples_per_second": pace}
+        )
+
+    def evaluate(self):
+        """Compute figures on validation pairs; note whether they are the best."""
+        settings, metrics = self.config.run, {}
+        if self.validator is not None:
+            if self.average is not None:
+                self.average.swap(self.model)
+            try:
+                metrics = self.validator()
+            finally:
+                if self.average is not None:
+                    self.average.swap(self.model)
+            self.history.add_metrics(self.step, metrics)
+            value, before = metrics[settings.metric], self.best["value"]
+            sign = 1 if settings.metric_mode == "max" else -1
+            if before is None or sign * value > sign * before:
+                self.best = {"step": self.step, "value": value, "since": 0}
+            else:
+                self.best = {**self.best, "since": self.best["since"] + 1}
+            patience = settings.patience
+            self.stopped = patience is not None and self.best["since"] >= patience
+        self.stopped = bool(self.process.agree(float(self.stopped))[0])
+        return metrics
+
+    # -- files --------------------------------------------------------------
+    def save(self, metrics):
+        """Write records and a checkpoint; remove those that are not kept."""
+        if not self.process.is_main:
+            return
+        self._write_records()
+        state = {
+            "place": list(self._place),
+            "best": self.best,
+            "stopped": self.stopped,
+            "metrics": metrics,
+            "config": self.config.to_dict(),
+            "config_hash": self.config.hash,
+            "data_hash": self.data_hash,
+            "pairs": len(self.pairs),
+            "base": self._identity(),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        saved = cp.save_checkpoint(
+            self.checkpoints,
+            self.step,
+            state,
+            model=self.model,
+            optimizer=self.optimizer,
+            average=self.average,
+        )
+        settings = self.config.run
+        if not self.validation or self.best["step"] == self.step:
+            cp.mark_best(self.checkpoints, saved)
+        cp.prune(self.checkpoints, settings.keep, settings.metric, settings.metric_mode)
+
+    def _write_records(self):
+        if not self.process.is_main:
+            return
+        try:
+            self.history.write()
+            self.captions.write()
+        except OSError as exc:
+            raise cp.write_error(self.directory, exc) from exc
+
+    def export(self):
+        """Write the model of the best step; return its checkpoint."""
+        self.process.agree(0.0)  # the main process has written its files
+        best = cp.best_checkpoint(self.checkpoints)
+        cp.load_weights(best, self.model)
+        if self.base is not None:
+            share = self.config.model.wise
+            targets = self.model.changing()
+            for name, tensor in interpolated(targets, self.base, share).items():
+                targets[name].copy_(tensor)
+        self.model.towers.eval()
+        if self.process.is_main:
+            try:
+                write_model(self.model, self.directory / "model")
+            except OSError as exc:
+                raise cp.write_error(self.directory / "model", exc) from exc
+            self._write_facts(finished={"step": self.step, "best": best.step})
+        self.process.agree(0.0)
+        return best
+
+    def close(self):
+        """End what was begun."""
+        for tracker in self.trackers:
+            tracker.close()
+
+
+def _pair_list(name, pairs):
+    if isinstance(pairs, PairList):
+        return pairs
+    if isinstance(pairs, str | bytes):
+        msg = f"{name} must be a PairList, got {type(pairs).__name__}"
+        raise InvalidQueryError(msg)
+    return PairList(pairs)
+
+
+def _from_datasets(paths, split):
+    parts = [PairList.from_dataset(path, split) for path in paths]
+    return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
+
+
+def _differences(then, now, prefix=""):
+    """Name settings that differ, with both values."""
+    found = []
+    for name in sorted({*then, *now}):
+        a, b = then.get(name), now.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += _differences(a, b, f"{prefix}{name}.")
+        elif a != b and f"{prefix}{name}" != "recipe":
+            found.append(f"{prefix}{name} ({a!r} then, {b!r} now)")
+    logistics = ("output", "workers", "save_every", "keep", "log", "device")
+    return [f for f in found if not f.startswith(tuple(f"run.{n} " for n in logistics))]

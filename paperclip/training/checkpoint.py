@@ -1,0 +1,461 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""
+Checkpoints: directories that are complete or not there at all.
+
+``checkpoints/step-000100/`` holds ``weights.safetensors`` (what training
+changes), ``average.safetensors`` (the running average, if there is one),
+``optimizer.safetensors``, and ``state.json``: step, place of the next batch,
+figures, configuration, identity of base model and data, SHA-256 of the files.
+The files ``checkpoints/last`` and ``checkpoints/best`` hold the name of one.
+Nothing in them is a pickle.
+"""
+
+import json
+import os
+import re
+import shutil
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paperclip.exceptions import (
+    CheckpointError,
+    CheckpointWriteError,
+    TrainingWarning,
+)
+from paperclip.utils.files import sha256_of
+
+__all__ = [
+    "Checkpoint",
+    "best_checkpoint",
+    "last_checkpoint",
+    "list_checkpoints",
+    "load_weights",
+    "prune",
+    "restore",
+    "save_checkpoint",
+]
+
+_NAME = re.compile(r"step-(\d{6,})")
+_WEIGHTS = "weights.safetensors"
+_AVERAGE = "average.safetensors"
+_OPTIMIZER = "optimizer.safetensors"
+_STATE = "state.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """
+    A checkpoint on disk.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        Its directory.
+    step : int
+        Updates that were done.
+    state : dict
+        Content of ``state.json``.
+    """
+
+    path: Path
+    step: int
+    state: dict = field(repr=False)
+
+    @property
+    def metrics(self):
+        """Figures of the evaluation in this step, a dict, perhaps empty."""
+        return self.state.get("metrics", {})
+
+
+def save_checkpoint(folder, step, state, *, model, optimizer, average=None):
+    """
+    Write a checkpoint under a temporary name, and rename it when it is on disk.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's ``checkpoints``.
+    step : int
+        Updates that were done.
+    state : dict
+        What ``state.json`` is to say, beside the files' checksums.
+    model : paperclip.training.model.Trainable
+        The model.
+    optimizer : `torch.optim.Optimizer`
+        From ``paperclip.training._optim``: its groups know the names.
+    average : paperclip.training._optim.Average, optional
+        The running average.
+
+    Returns
+    -------
+    checkpoint : Checkpoint
+        What was written, or what was there already for this step.
+
+    Raises
+    ------
+    CheckpointWriteError
+        If the disk is full or the folder cannot be written. What was there
+        before stays, and no half of a checkpoint is left.
+    """
+    folder = Path(folder)
+    target = folder / f"step-{step:06d}"
+    if target.is_dir():
+        return read_checkpoint(target)
+    part = folder / f".part-{os.getpid()}-{target.name}"
+    tensors = {_WEIGHTS: model.changing(), _OPTIMIZER: _optimizer_tensors(optimizer)}
+    if average is not None:
+        tensors[_AVERAGE] = average.tensors
+    try:
+        part.mkdir(parents=True)
+        for name, content in tensors.items():
+            _write_tensors(part / name, content)
+        digests = {name: sha256_of(part / name) for name in tensors}
+        state = {"format": _FORMAT, "step": step, **state, "files": digests}
+        (part / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+        _sync(part / _STATE)
+        _sync(part)
+        part.rename(target)
+        _sync(folder)
+        _point(folder / "last", target.name)
+    except OSError as exc:
+        raise write_error(target, exc) from exc
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Checkpoint(target, step, state)
+
+
+def write_error(path, exc):
+    """
+    Say that something could not be written.
+
+    Parameters
+    ----------
+    path : path-like
+        What.
+    exc : OSError
+        Why.
+
+    Returns
+    -------
+    error : CheckpointWriteError
+        To be raised.
+    """
+    msg = (
+        f"{path} cannot be written ({exc.strerror or exc}); the last checkpoint is "
+        "intact. Make room and start the run again, it goes on from there"
+    )
+    return CheckpointWriteError(msg)
+
+
+def mark_best(folder, checkpoint):
+    """
+    Let ``best`` name a checkpoint.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's ``checkpoints``.
+    checkpoint : Checkpoint
+        The one.
+    """
+    try:
+        _point(Path(folder) / "best", checkpoint.path.name)
+    except OSError as exc:
+        raise write_error(Path(folder) / "best", exc) from exc
+
+
+def _point(path, name):
+    part = path.with_name(f".part-{os.getpid()}-{path.name}")
+    try:
+        part.write_text(name + "\n", encoding="ascii")
+        _sync(part)
+        part.replace(path)
+        _sync(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_tensors(path, tensors):
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = {
+        name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()
+    }
+    try:
+        save_file(tensors, path)
+    except SafetensorError as exc:  # it wraps what the system says
+        raise OSError(str(exc)) from exc
+    _sync(path)
+
+
+def _sync(path):
+    """Wait until a file or a directory is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _optimizer_tensors(optimizer):
+    tensors = {}
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors[f"{key}/{name}"] = value
+    return tensors
+
+
+def list_checkpoints(folder):
+    """
+    List the checkpoints of a run.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's ``checkpoints``.
+
+    Returns
+    -------
+    checkpoints : list of `~pathlib.Path`
+        Oldest first.
+    """
+    folder = Path(folder)
+    found = folder.iterdir() if folder.is_dir() else []
+    named = [(int(m[1]), p) for p in found if (m := _NAME.fullmatch(p.name))]
+    return [path for _, path in sorted(named)]
+
+
+def read_checkpoint(path):
+    """
+    Check a checkpoint and read what it says about itself.
+
+    Parameters
+    ----------
+    path : path-like
+        Its directory.
+
+    Returns
+    -------
+    checkpoint : Checkpoint
+        Its files are there and agree with their checksums.
+
+    Raises
+    ------
+    CheckpointError
+        If it is incomplete or damaged.
+    """
+    path = Path(path)
+    try:
+        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        bad = [n for n, d in state["files"].items() if sha256_of(path / n) != d]
+        if state["format"] != _FORMAT or bad:
+            msg = f"checkpoint {path} is damaged or of another version: {bad or _STATE}"
+            raise CheckpointError(msg)
+        return Checkpoint(path, int(state["step"]), state)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        if isinstance(exc, CheckpointError):
+            raise
+        msg = f"checkpoint {path} cannot be read: {type(exc).__name__}: {exc}"
+        raise CheckpointError(msg) from exc
+
+
+def last_checkpoint(folder):
+    """
+    Find the newest checkpoint that is whole.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's ``checkpoints``. Halves of checkpoints are removed.
+
+    Returns
+    -------
+    checkpoint : Checkpoint or None
+        None if there is none.
+
+    Raises
+    ------
+    CheckpointError
+        If there are checkpoints, but none that can be read.
+
+    Warns
+    -----
+    TrainingWarning
+        If a newer one is damaged.
+    """
+    folder = Path(folder)
+    for part in folder.glob(".part-*"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+    error = None
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            found = read_checkpoint(path)
+        except CheckpointError as exc:
+            error = error or exc
+            continue
+        if error is not None:
+            msg = f"{error}; the run goes on from {path.name}"
+            warnings.warn(msg, TrainingWarning, stacklevel=3)
+        return found
+    if error is not None:
+        raise error
+    return None
+
+
+def best_checkpoint(folder):
+    """
+    Find the checkpoint that ``best`` names.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's ``checkpoints``.
+
+    Returns
+    -------
+    checkpoint : Checkpoint or None
+        The newest one if none was marked.
+    """
+    folder = Path(folder)
+    try:
+        name = (folder / "best").read_text(encoding="ascii").strip()
+    except OSError:
+        return last_checkpoint(folder)
+    if not _NAME.fullmatch(name):
+        msg = f"{folder / 'best'} must name a checkpoint, got {name[:40]!r}"
+        raise CheckpointError(msg)
+    return read_checkpoint(folder / name)
+
+
+def load_weights(checkpoint, model, *, average=True):
+    """
+    Put the weights of a checkpoint into a model.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        From `last_checkpoint` or `best_checkpoint`.
+    model : paperclip.training.model.Trainable
+        Built from the same base and settings; it is changed in place.
+    average : bool, optional
+        Whether the running average is taken where there is one.
+
+    Raises
+    ------
+    CheckpointError
+        If the tensors are not those of the model.
+    """
+    name = _AVERAGE if average and _AVERAGE in checkpoint.state["files"] else _WEIGHTS
+    _copy(_read(checkpoint.path / name), model.changing(), checkpoint.path / name)
+
+
+def _read(path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as exc:
+        msg = f"{path} cannot be read: {exc}"
+        raise CheckpointError(msg) from exc
+
+
+def _copy(tensors, targets, path):
+    import torch
+
+    odd = sorted(set(tensors) ^ set(targets))
+    odd = odd or [n for n, t in targets.items() if t.shape != tensors[n].shape]
+    if odd:
+        msg = (
+            f"{path} is of another model: {len(odd)} tensors differ, {odd[0]!r} for "
+            "example"
+        )
+        raise CheckpointError(msg)
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(tensors[name])
+
+
+def restore(checkpoint, *, model, optimizer, average=None):
+    """
+    Bring model, optimizer and average to where a checkpoint was taken.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        From `last_checkpoint`.
+    model : paperclip.training.model.Trainable
+        Built from the same base and settings.
+    optimizer : `torch.optim.Optimizer`
+        Made for it.
+    average : paperclip.training._optim.Average, optional
+        Made for it.
+
+    Raises
+    ------
+    CheckpointError
+        If it belongs to another model.
+    """
+    load_weights(checkpoint, model, average=False)
+    if average is not None:
+        path = checkpoint.path / _AVERAGE
+        _copy(_read(path), average.tensors, path)
+    tensors = _read(checkpoint.path / _OPTIMIZER)
+    state = {}
+    for key, tensor in tensors.items():
+        kind, name = key.split("/", 1)
+        state.setdefault(name, {})[kind] = tensor
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            if name in state:
+                optimizer.state[parameter] = {
+                    kind: tensor.to(parameter.device if tensor.ndim else "cpu")
+                    if kind == "step"
+                    else tensor.to(parameter.device)
+                    for kind, tensor in state[name].items()
+                }
+
+
+def prune(folder, keep, metric, mode):
+    """
+    Remove checkpoints that are neither the last one nor among the best.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run's ``checkpoints``.
+    keep : int
+        How many of the best are kept.
+    metric : str
+        What tells the best; without a figure, newer ones are better.
+    mode : {"max", "min"}
+        Whether larger or smaller is better.
+
+    Returns
+    -------
+    removed : list of `~pathlib.Path`
+        What is gone.
+    """
+    paths = list_checkpoints(folder)
+    scored = []
+    for number, path in enumerate(paths):
+        try:
+            state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+            value = state.get("metrics", {}).get(metric)
+        except (OSError, ValueError):
+            value = None
+        sign = 1 if mode == "max" else -1
+        scored.append((value is not None, sign * (value or 0), -number, path))
+    scored.sort(key=lambda item: item[:3], reverse=True)
+    kept = {path for *_, path in scored[:keep]} | set(paths[-1:])
+    removed = [path for path in paths if path not in kept]
+    for path in removed:
+        # under another name first: a half removed one must not look whole
+        doomed = path.with_name(f".part-{os.getpid()}-gone-{path.name}")
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+    return removed

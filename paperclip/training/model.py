@@ -1,0 +1,386 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""From the name of a model to one that can be trained, part by part."""
+
+import copy
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from paperclip.exceptions import InvalidQueryError
+
+__all__ = ["Trainable", "build_trainable", "trainable_names"]
+
+_FROZEN = {
+    "full": (),
+    "head": ("image", "text"),
+    "linear": ("image", "text"),
+    "lock-image": ("image",),
+    "lock-text": ("text",),
+}
+
+
+@dataclass
+class Trainable:
+    """
+    A model and what is needed to feed, train and save it.
+
+    Parameters
+    ----------
+    towers : `torch.nn.Module`
+        From uint8 frames (n, height, width, 3) and token ids (n, length) to
+        unit rows of pictures and texts; what several processes share.
+    clip : `torch.nn.Module`
+        open_clip's model inside of it, with heads in the mode "head".
+    reader : paperclip.models.text.TextReader
+        Its tokenizer.
+    preprocessing : paperclip.models.preprocess.Preprocessing
+        How pictures become its input.
+    trim : bool
+        Whether ids may end with the longest text of a batch.
+    config : dict
+        Content of ``open_clip_config.json`` for the finished model.
+    checked : paperclip.models.verify.CheckedModel
+        The base model's directory.
+    name : str
+        What the user called it.
+    settings : `~paperclip.training.ModelSettings`
+        What is trained.
+    new : tuple of str
+        Beginnings of the names of layers that did not come from the base.
+    """
+
+    towers: Any
+    clip: Any
+    reader: Any
+    preprocessing: Any
+    trim: bool
+    config: dict
+    checked: Any
+    name: str
+    settings: Any
+    new: tuple = ()
+
+    @property
+    def log_scale(self):
+        """Natural logarithm of the factor on the cosines, a parameter."""
+        return self.clip.logit_scale
+
+    @property
+    def bias(self):
+        """Bias of the logits, a parameter, or None."""
+        return self.clip.logit_bias
+
+    def learnable(self):
+        """
+        Return the parameters that are trained.
+
+        Returns
+        -------
+        parameters : dict of str to `torch.nn.Parameter`
+            By the names that they have in the model.
+        """
+        named = self.clip.named_parameters()
+        return {name: p for name, p in named if p.requires_grad}
+
+    def changing(self):
+        """
+        Return all tensors that training changes.
+
+        Returns
+        -------
+        tensors : dict of str to `torch.Tensor`
+            Parameters that are trained, and running statistics.
+        """
+        tensors = {name: p.detach() for name, p in self.learnable().items()}
+        kept = self.clip.state_dict()
+        buffers = self.clip.named_buffers()
+        return tensors | {name: t for name, t in buffers if name in kept}
+
+    def train(self):
+        """Put the parts that are trained into training mode, and only those."""
+        self.towers.eval()
+        for part in (self.clip.visual, *_text_parts(self.clip)):
+            if any(p.requires_grad for p in part.parameters()):
+                part.train()
+        for head in ("image_head", "text_head"):
+            if hasattr(self.clip, head):
+                getattr(self.clip, head).train()
+        random = self.settings.random_image and "visual." in self.new
+        for module in self.clip.modules():
+            # running statistics of a small batch, or of one process of many,
+            # are worse than those that the base model brings
+            if _is_batch_norm(module) and not (random and _learns(module)):
+                module.eval()
+
+
+def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
+    """
+    Build a model in float32 and decide which of its parameters are trained.
+
+    Parameters
+    ----------
+    resolved : paperclip.models.hub.ResolvedModel
+        The base model.
+    settings : `~paperclip.training.ModelSettings`
+        Mode, random towers, heads, size of the pictures.
+    loss : `~paperclip.training.LossSettings`
+        Where the scale and the bias begin.
+    seed : int, optional
+        Of the weights that are new.
+    device : `torch.device` or str, optional
+        Where it is put.
+
+    Returns
+    -------
+    model : Trainable
+        Ready for the first step, in evaluation mode.
+
+    Raises
+    ------
+    ModelLoadError
+        If the base model cannot be used.
+    InvalidQueryError
+        If its architecture does not have what ``settings`` ask for.
+    """
+    import torch
+
+    from paperclip.models.heads import HEADS_KEY, attach_heads, heads_of
+    from paperclip.models.loading import build_model, build_reader
+    from paperclip.models.preprocess import Preprocessing
+    from paperclip.models.towers import text_tower
+    from paperclip.models.verify import check_directory
+
+    checked = check_directory(resolved.directory)
+    config = copy.deepcopy(checked.config)
+    clip, new = build_model(checked), []
+    preprocessing = Preprocessing.from_config(
+        config["preprocess_cfg"], size=clip.visual.image_size
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if settings.random_image or settings.random_text:
+            new += _randomise(clip, checked, settings)
+        if settings.mode == "head" and heads_of(config) is None:
+            width = config["model_cfg"]["embed_dim"]
+            config["model_cfg"][HEADS_KEY] = {
+                "hidden": settings.hidden,
+                "dimension": width,
+            }
+            clip = attach_heads(clip, settings.hidden, width)
+            new += ["image_head.", "text_head."]
+    if settings.image_size and preprocessing.size != (settings.image_size,) * 2:
+        _resize(clip, config, settings.image_size)
+        size = (settings.image_size,) * 2
+        preprocessing = dataclasses.replace(preprocessing, size=size)
+    _scale_and_bias(clip, config, loss)
+    learnable = trainable_names(clip, settings)
+    if settings.mode == "linear":
+        new += sorted(learnable)
+    for name, parameter in clip.named_parameters():
+        parameter.requires_grad_(name in learnable or _is_scale(name, loss))
+    clip.to(device).visual.to(memory_format=torch.channels_last)
+    forward, trim = text_tower(clip)
+    return Trainable(
+        towers=_towers_class()(clip, forward, preprocessing).to(device),
+        clip=clip,
+        reader=build_reader(checked, clip),
+        preprocessing=preprocessing,
+        trim=trim,
+        config=config,
+        checked=checked,
+        name=resolved.name,
+        settings=settings,
+        new=tuple(new),
+    )
+
+
+@functools.cache
+def _towers_class():
+    """Return the class; it is made late, as torch is heavy."""
+    import torch
+    from torch.nn.functional import normalize
+
+    class Towers(torch.nn.Module):
+        def __init__(self, clip, text, preprocessing):
+            super().__init__()
+            self.clip = clip
+            self.text = text
+            std = torch.tensor(preprocessing.std).view(3, 1, 1)
+            mean = torch.tensor(preprocessing.mean).view(3, 1, 1)
+            self.register_buffer("factor", 1 / (255 * std), persistent=False)
+            self.register_buffer("shift", -mean / std, persistent=False)
+
+        def forward(self, frames, ids):
+            """Return unit rows; either input may be None."""
+            image = text = None
+            if frames is not None:
+                # (n, height, width, 3) seen as channels last
+                x = frames.permute(0, 3, 1, 2).float() * self.factor + self.shift
+                image = normalize(self.clip.encode_image(x).float(), dim=-1)
+            if ids is not None:
+                text = normalize(self.text(ids).float(), dim=-1)
+            return image, text
+
+    return Towers
+
+
+def trainable_names(clip, settings):
+    """
+    Tell which parameters of the towers and heads are trained.
+
+    Parameters
+    ----------
+    clip : `torch.nn.Module`
+        The model.
+    settings : `~paperclip.training.ModelSettings`
+        The mode.
+
+    Returns
+    -------
+    names : set of str
+        Without scale and bias.
+
+    Raises
+    ------
+    InvalidQueryError
+        If the mode is "linear" and a tower has no projection.
+    """
+    names = [n for n, _ in clip.named_parameters() if not _is_scale(n, None)]
+    if settings.mode == "head":
+        return {n for n in names if n.startswith(("image_head.", "text_head."))}
+    if settings.mode == "linear":
+        chosen = {n for n in names if _is_projection(n)}
+        sides = {tower_of(n) for n in chosen}
+        if sides != {"image", "text"}:
+            lost = sorted({"image", "text"} - sides)
+            msg = (
+                f"model.mode 'linear' needs a projection behind each tower; the "
+                f"{lost[0]} tower of this model has none. Use 'head' or 'full'"
+            )
+            raise InvalidQueryError(msg)
+        return chosen
+    return {n for n in names if tower_of(n) not in _FROZEN[settings.mode]}
+
+
+def tower_of(name):
+    """
+    Tell which tower a parameter belongs to.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the model.
+
+    Returns
+    -------
+    tower : {"image", "text"}
+        The tower, heads included.
+    """
+    name = name.removeprefix("clip.")
+    return "image" if name.startswith(("visual.", "image_head.")) else "text"
+
+
+def _is_projection(name):
+    name = name.removeprefix("clip.")
+    starts = ("visual.head.", "visual.attnpool.c_proj.", "text.proj.")
+    starts += ("text_projection", "text.text_projection")
+    return name == "visual.proj" or name.startswith(starts)
+
+
+def _is_scale(name, loss):
+    """Tell whether it is the scale, or the bias where the loss has one."""
+    name = name.removeprefix("clip.")
+    if loss is None:
+        return name in {"logit_scale", "logit_bias"}
+    return name == "logit_scale" or (name == "logit_bias" and loss.kind == "sigmoid")
+
+
+def _text_parts(clip):
+    inner = getattr(clip, "clip", clip)
+    if hasattr(inner, "text"):
+        return [inner.text]
+    return [inner.transformer, inner.token_embedding, inner.ln_final]
+
+
+def _is_batch_norm(module):
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return isinstance(module, _BatchNorm)
+
+
+def _learns(module):
+    return any(p.requires_grad for p in module.parameters())
+
+
+def _randomise(clip, checked, settings):
+    """Give towers new weights as their architecture draws them."""
+    from open_clip.model import CLIP, CustomTextCLIP
+
+    from paperclip.models.heads import HEADS_KEY
+
+    model = copy.deepcopy(checked.config["model_cfg"])
+    custom = model.pop("custom_text", False) or "timm_model_name" in model["vision_cfg"]
+    model.pop(HEADS_KEY, None)
+    if model["text_cfg"].get("hf_model_name"):
+        model["text_cfg"]["hf_model_name"] = str(checked.directory)
+        model["text_cfg"]["hf_model_pretrained"] = False
+        custom = True
+    model["vision_cfg"]["timm_model_pretrained"] = False
+    inner = getattr(clip, "clip", clip)
+    custom = custom or hasattr(inner, "text")
+    fresh = (CustomTextCLIP if custom else CLIP)(**model)
+    wanted = {
+        side
+        for side, chosen in (
+            ("image", settings.random_image),
+            ("text", settings.random_text),
+        )
+        if chosen
+    }
+    tensors = {
+        name: tensor
+        for name, tensor in fresh.state_dict().items()
+        if tower_of(name) in wanted and not _is_scale(name, None)
+    }
+    inner.load_state_dict(tensors, strict=False)
+    prefix = "clip." if inner is not clip else ""
+    return sorted(
+        {f"{prefix}{name}" for name in tensors} | {"visual."} & _sides(wanted)
+    )
+
+
+def _sides(wanted):
+    return {"visual."} if "image" in wanted else set()
+
+
+def _resize(clip, config, size):
+    """Let the image tower read pictures of another size."""
+    vision = config["model_cfg"]["vision_cfg"]
+    visual = clip.visual
+    if hasattr(visual, "positional_embedding") or hasattr(visual, "attnpool"):
+        msg = (
+            f"model.image_size must be that of the base model, "
+            f"{vision.get('image_size')}, for a tower with positions, got {size}"
+        )
+        raise InvalidQueryError(msg)
+    visual.image_size = (size, size)
+    vision["image_size"] = size
+    config["preprocess_cfg"].pop("size", None)
+
+
+def _scale_and_bias(clip, config, loss):
+    """Set where the scale and the bias begin."""
+    import math
+
+    import torch
+
+    inner = getattr(clip, "clip", clip)
+    with torch.no_grad():
+        if loss.scale_init is not None:
+            inner.logit_scale.fill_(math.log(loss.scale_init))
+        inner.logit_scale.clamp_(math.log(loss.scale_min), math.log(loss.scale_max))
+    if loss.kind == "sigmoid" and inner.logit_bias is None:
+        start = torch.full_like(inner.logit_scale, loss.bias_init)
+        inner.logit_bias = torch.nn.Parameter(start)
+        config["model_cfg"]["init_logit_bias"] = loss.bias_init
