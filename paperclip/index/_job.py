@@ -99,8 +99,11 @@ def _open(job):
 
 def _decide(job, index, embedding, identity):
     """Return "new", "resume", "update", "retry" or "finished", or refuse."""
+    record = job.state.record or {}
     if index is None:
-        return "new"
+        begun = job.state.is_of(identity) and record.get("created") is False
+        same = begun and record.get("fingerprint") == embedding.fingerprint
+        return "resume" if same and not job.update else "new"
     if index.fingerprint != embedding.fingerprint:
         msg = (
             f"the index {job.uri} was built with the model {index.fingerprint!r}"
@@ -112,7 +115,7 @@ def _decide(job, index, embedding, identity):
     if job.update:
         return "update"
     if job.state.is_of(identity):
-        if not job.state.record.get("complete"):
+        if not record.get("complete"):
             return "resume"
         return "retry" if job.retry_failed else "finished"
     msg = (

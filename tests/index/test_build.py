@@ -754,6 +754,26 @@ def test_selection_that_lost_a_file(encoder, tmp_path):
         assert (report.n_added, report.n_failed) == (1, 0)
 
 
+def test_fetching_goes_on_without_asking_again(encoder, tmp_path):
+    def stop(state):
+        if state.stage == "fetching" and state.done == 4:
+            raise KeyboardInterrupt
+
+    options = {"source": HST, "encoder": encoder, "workers": 1}
+    with mast_server(small_archive(size=60)) as mast, mast.conf():
+        with pytest.raises(KeyboardInterrupt):
+            build_index(tmp_path / "ix", progress=stop, **options)
+        first = {r.what for r in mast.requests if r.where == "download"}
+        assert len(first) < 10
+        del mast.requests[:]
+        report = build_index(tmp_path / "ix", **options)
+        assert (report.n_added, report.n_failed) == (10, 0)
+        assert {r.where for r in mast.requests} == {"download"}
+        second = {r.what for r in mast.requests}
+        assert len(first | second) == 10
+        assert len(first & second) <= 2  # what was in flight
+
+
 def test_folder_of_a_picture_store(encoder, tmp_path):
     with mast_server(small_archive(size=60)) as mast, mast.conf():
         build_index(tmp_path / "ix", source=HST, encoder=encoder)
