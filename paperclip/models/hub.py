@@ -30,6 +30,7 @@ WEIGHT_NAMES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetens
 _ALLOW = [
     CONFIG_NAME,
     *WEIGHT_NAMES,
+    "paperclip_heads.safetensors",
     "checksums.json",
     "config.json",
     "tokenizer.json",
@@ -40,6 +41,7 @@ _ALLOW = [
     "vocab.txt",
     "merges.txt",
     "*.model",
+    "training.json",
     "README.md",
     "LICENSE*",
 ]
