@@ -3,6 +3,7 @@
 
 import re
 import threading
+import warnings
 
 import numpy as np
 
@@ -136,8 +137,10 @@ class Asking:
     def _mast(self):
         """Return the astroquery object of this thread, which has a state."""
         if not hasattr(self._local, "mast"):
+            shown = warnings.showwarning
             from astroquery.mast import MastClass
 
+            warnings.showwarning = shown  # astroquery puts its own log in the place
             mast = MastClass()
             # its hook formats every answer for a log that nobody reads
             mast._session.hooks["response"].clear()

@@ -8,20 +8,18 @@ both; it ends answers that come too slowly or grow too large.
 """
 
 import json
-import socket
+import re
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.client import HTTPException
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as PoolTimeoutError
 
+from paperclip.mast._watched import WatchedAdapter, is_whole, shut, watch_thread
 from paperclip.utils.retry import parse_retry_after
 
 __all__ = ["TROUBLE", "Transport", "Trouble", "translate"]
@@ -90,32 +88,6 @@ class Trouble(Exception):
 _here = threading.local()
 
 
-class _Watched:
-    """Remember the socket that this thread is reading."""
-
-    def getresponse(self, *args, **kwargs):
-        watch = getattr(_here, "watch", None)
-        if watch is not None:
-            watch.sock = self.sock
-        return super().getresponse(*args, **kwargs)
-
-
-class _Plain(_Watched, HTTPConnection):
-    pass
-
-
-class _Secure(_Watched, HTTPSConnection):
-    pass
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
 class _Watch:
     """A clock that cuts the connection when the time is over."""
 
@@ -127,34 +99,20 @@ class _Watch:
 
     def _cut(self):
         self.over = True
-        with suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+        shut(self)
 
     def __enter__(self):
-        _here.watch = self
+        watch_thread(self)
         self._timer.start()
         return self
 
     def __exit__(self, *_):
         self._timer.cancel()
-        _here.watch = None
+        watch_thread(None)
 
 
-class _BoundedAdapter(HTTPAdapter):
+class _BoundedAdapter(WatchedAdapter):
     """Read whole answers, within the limits that the transport has set."""
-
-    def __init__(self, **kwargs):
-        self._pools = {"http": _PlainPool, "https": _SecurePool}
-        super().__init__(**kwargs)
-
-    def init_poolmanager(self, *args, **kwargs):
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, *args, **kwargs):
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
 
     def send(self, request, stream=False, timeout=None, **kwargs):
         seconds, max_bytes = _here.limits
@@ -176,6 +134,9 @@ class _BoundedAdapter(HTTPAdapter):
         if watch.over:  # an answer without a length ends like a whole one
             msg = f"the answer was not complete after {_PATIENCE * seconds:g} s"
             raise TooSlowError(msg)
+        if not is_whole(response, len(body)):
+            msg = "the answer is empty"
+            raise requests.ConnectionError(msg)
         response._content = body
         response._content_consumed = True
         if b'"EXECUTING"' in body[:200]:
@@ -316,6 +277,7 @@ def translate(exc, timeout):
     return Trouble(f"{said} ({_root(exc)})", advice=advice)
 
 
+_MARKUP = re.compile(r"\s*<(?:!--|!doctype\b|\?xml\b|html\b|head\b|body\b)", re.I)
 _PERSISTS = (
     "Raise paperclip.conf.retries or try later; if it persists, the service has changed"
 )
@@ -349,8 +311,8 @@ def _refusal(response):
 
 
 def _not_json(exc):
-    text = str(getattr(exc, "doc", "")).lstrip()
-    if text.startswith("<"):
+    text = str(getattr(exc, "doc", ""))
+    if _MARKUP.match(text):
         said = "the answer is a web page where JSON was expected"
     else:
         said = f"the answer is damaged: no valid JSON ({exc})"

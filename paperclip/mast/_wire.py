@@ -7,21 +7,17 @@ sends a byte now and then, or that never stops sending, is waited for without
 end. Here every transfer has a lowest mean speed and a largest size.
 """
 
-import socket
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from urllib.parse import urljoin
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from paperclip.mast._journal import write_all, write_error
+from paperclip.mast._watched import WatchedAdapter, is_whole, shut, watch_thread
 from paperclip.utils.retry import parse_retry_after
 
 __all__ = ["PassingError", "RefusedError", "StoppedError", "Wire"]
@@ -74,50 +70,6 @@ class _Watch:
     cut: bool = False
 
 
-_thread = threading.local()
-
-
-class _Watched:
-    """Tell the watch of this thread which socket is read."""
-
-    def getresponse(self, *args, **kwargs):
-        watch = getattr(_thread, "watch", None)
-        if watch is not None:
-            watch.sock = self.sock
-        return super().getresponse(*args, **kwargs)
-
-
-class _Plain(_Watched, HTTPConnection):
-    pass
-
-
-class _Secure(_Watched, HTTPSConnection):
-    pass
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
-class _Adapter(HTTPAdapter):
-    """Connections that can be watched; no retries behind our back."""
-
-    _pools = {"http": _PlainPool, "https": _SecurePool}  # noqa: RUF012
-
-    def init_poolmanager(self, *args, **kwargs):
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, *args, **kwargs):
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
-
-
 class Wire:
     """
     Sessions, one for each thread that asks, and limits for all of them.
@@ -142,7 +94,7 @@ class Wire:
             session = requests.Session()
             session.headers["Accept-Encoding"] = "identity"
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter(pool_maxsize=2))
+                session.mount(scheme, WatchedAdapter(pool_maxsize=2))
             self._local.session, self._local.watch = session, _Watch()
             with self._lock:
                 self._all.append((session, self._local.watch))
@@ -186,7 +138,7 @@ class Wire:
             until = watch.until
             if until is not None and now > until:
                 watch.cut = True
-                _shut(watch)
+                shut(watch)
 
     def close(self):
         """Stop all transfers at once."""
@@ -194,7 +146,7 @@ class Wire:
         with self._lock:
             everything = list(self._all)
         for _, watch in everything:
-            _shut(watch)
+            shut(watch)
 
     def forget(self):
         """Close the connections, after the threads have ended."""
@@ -234,7 +186,7 @@ class Wire:
         self.sleep(0)
         session, watch = self._session()
         started = time.monotonic()
-        _thread.watch = watch
+        watch_thread(watch)
         watch.until = started + 2 * self.timeout
         watch.cut = False
         try:
@@ -316,7 +268,7 @@ class Wire:
                     raise write_error(path, exc) from exc
         self._check_not_cut()
         sent = response.raw.tell()
-        if announced is None and not sent:  # a header that broke off looks like this
+        if not is_whole(response, sent):
             msg = "the answer is empty"
             raise PassingError(msg)
         if announced is not None and sent != announced:
@@ -330,14 +282,6 @@ class Wire:
             return response.raw.read1(_BLOCK, decode_content=True)
         except _NETWORK_ERRORS as exc:
             raise self._trouble(exc) from exc
-
-
-def _shut(watch):
-    """Wake up a thread that reads a socket: it gets the end of the stream."""
-    sock = watch.sock
-    if sock is not None:
-        with suppress(OSError, ValueError):
-            sock.shutdown(socket.SHUT_RDWR)
 
 
 def _check_status(response, longest):

@@ -39,6 +39,7 @@ def _clean(mast):
     mast.latency = 0.0
     with mast.lock:
         mast.requests.clear()
+        mast.busiest = 0
 
 
 def jobs(folder, n=1):
@@ -65,6 +66,17 @@ def test_files_arrive_under_their_names(mast, tmp_path):
     assert (tmp_path / "new" / "3.bin").read_bytes() == BODY
     assert len(mast.requests) == 9
     assert mast.busiest <= 3
+
+
+def test_eight_files_come_at_a_time(mast, tmp_path):
+    mast.latency = 0.1
+    todo = jobs(tmp_path, 32)
+    begin = time.perf_counter()
+    outcomes = run(todo, workers=8)
+    seconds = time.perf_counter() - begin
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    assert mast.busiest == 8
+    assert seconds < 0.1 * len(todo) / 2  # one after the other would take twice that
 
 
 def test_files_on_disk_are_not_fetched(mast, tmp_path):

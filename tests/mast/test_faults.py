@@ -2,6 +2,8 @@
 """A bad network and a bad day of the archive, seen by the client."""
 
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -129,6 +131,41 @@ def test_headers_that_drip_end():
             MastClient(timeout=0.3, retries=1).fetch(url, max_bytes=100, what="a page")
         server.shutdown()
     assert time.perf_counter() - start < 10
+
+
+@pytest.mark.parametrize("header", ["", "Content-Type: text/plain\r\n", "Content-Le"])
+def test_headers_that_break_off_are_no_empty_documents(header):
+    asked = []
+
+    class Breaking(socketserver.BaseRequestHandler):
+        def handle(self):
+            asked.append(self.request.recv(1 << 16))
+            self.request.sendall(b"HTTP/1.1 200 OK\r\n" + header.encode())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Breaking) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        client = MastClient(timeout=5, retries=2)
+        with pytest.raises(RemoteServiceError, match="the answer is empty"):
+            client.fetch(url, max_bytes=100, what="a page")
+        server.shutdown()
+    assert len(asked) == 2
+
+
+def test_warnings_are_still_shown_as_the_user_wants(mast, tmp_path):
+    code = """
+import sys, warnings
+from paperclip.mast import MastClient
+client = MastClient()
+assert "astroquery" not in sys.modules
+warnings.showwarning = show = lambda *args, **kwargs: None
+client.observations({"obs_collection": ["HST"]})
+assert "astroquery" in sys.modules
+assert warnings.showwarning is show
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], env=mast.environment(tmp_path), check=True
+    )
 
 
 def test_nobody_listens():
