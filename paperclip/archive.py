@@ -255,7 +255,7 @@ class ArchiveMethods:
             Only what the recipe takes; ``"SCIENCE"`` for FITS files.
         limit : int, optional
             Largest number of rows.
-        data_rights : str or None, optional
+        data_rights : str, sequence of str or None, optional
             Leave out what is marked otherwise; None for everything.
         cache : bool, optional
             As for `query_criteria`.
@@ -321,7 +321,7 @@ class ArchiveMethods:
             Longest side of the stored pictures, in pixels.
         seed : int, optional
             Of the choice where there are more than ``max_per_proposal``.
-        data_rights : str or None, optional
+        data_rights : str, sequence of str or None, optional
             Leave out what is marked otherwise; None for everything.
         workers : int, optional
             Files fetched at a time, ``paperclip.conf.workers`` by default.

@@ -38,7 +38,7 @@ _LAZY = {
     "ANY_PREVIEW": ".recipes",
     "cache_dir": ".cache",
     "check_data_file": ".filecheck",
-    "choose_previews": ".products",
+    "choose_previews": "._choice",
     "clear_cache": ".cache",
     "download_products": ".datafiles",
     "get_previews": ".previews",

@@ -6,9 +6,17 @@ from types import MappingProxyType
 import numpy as np
 from astropy import units as u
 
+from paperclip.exceptions import InvalidQueryError
 from paperclip.results import COLUMNS, ColumnSpec, describe_columns
 
-__all__ = ["OBSERVATION_COLUMNS", "PRODUCT_COLUMNS", "as_text", "finish", "limit_of"]
+__all__ = [
+    "OBSERVATION_COLUMNS",
+    "PRODUCT_COLUMNS",
+    "as_text",
+    "finish",
+    "limit_of",
+    "rights_of",
+]
 
 _EXTRA = (
     ColumnSpec("obsid", "str", None, "Number of the observation in MAST", "meta.id"),
@@ -29,6 +37,7 @@ _EXTRA = (
     ColumnSpec("proposal_type", "str", None, "Kind of the programme, such as GO"),
     ColumnSpec("dataURL", "str", None, "Main product", "meta.ref.url"),
 )
+_RIGHTS = ("PUBLIC", "EXCLUSIVE_ACCESS", "RESTRICTED")
 _COMPUTED = ("rank", "similarity", "similarity_percentile")
 
 #: Columns of observations, in the order of a result; MAST's others follow.
@@ -114,6 +123,41 @@ def limit_of(name, value):
     from paperclip.utils.checks import whole_number
 
     return None if value is None else whole_number(name, value)
+
+
+def rights_of(value):
+    """
+    Check what may be done with data.
+
+    Parameters
+    ----------
+    value : str, sequence of str or None
+        As users write it.
+
+    Returns
+    -------
+    rights : list of str or None
+        As MAST writes it; None for everything.
+
+    Raises
+    ------
+    InvalidQueryError
+        If MAST has no such ``dataRights``.
+    """
+    if value is None:
+        return None
+    try:
+        given = [value] if isinstance(value, str) else list(value)
+    except TypeError:
+        given = []
+    rights = [item.strip().upper() for item in given if isinstance(item, str)]
+    if not rights or len(rights) < len(given) or set(rights) - set(_RIGHTS):
+        msg = (
+            f"data_rights must be one or several of {list(_RIGHTS)}, or None for all, "
+            f"got {value!r:.80}"
+        )
+        raise InvalidQueryError(msg)
+    return list(dict.fromkeys(rights))
 
 
 def as_text(value):

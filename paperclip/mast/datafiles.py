@@ -3,7 +3,7 @@
 
 import os
 from contextlib import closing
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from astropy.table import Table
 
@@ -13,7 +13,7 @@ from paperclip.exceptions import (
     NoResultsWarning,
 )
 from paperclip.results import ColumnSpec, describe_columns
-from paperclip.utils.checks import whole_number
+from paperclip.utils.checks import folder_path, whole_number
 from paperclip.utils.warn import warn_user
 
 from ._fields import column_values
@@ -90,7 +90,7 @@ def download_products(
     InvalidQueryError
         If an argument is wrong, or a product has no ``dataURI``.
     DataSetError
-        If another process is writing to the folder.
+        If another process is writing to the folder, or it is a file.
     DataSetWriteError
         If the folder cannot be written; complete files stay.
     RemoteServiceError
@@ -104,6 +104,7 @@ def download_products(
         If there are no products; the table is empty then.
     """
     max_bytes = whole_number("max_bytes", max_bytes)
+    folder = folder_path("folder", folder)
     listed = _is_products(products)
     table = (
         products.copy() if listed else get_product_list(client, products, recipe=recipe)
@@ -111,7 +112,6 @@ def download_products(
     uris = _uris(table)
     outcomes = {}
     if len(table):
-        folder = Path(folder).expanduser().absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:

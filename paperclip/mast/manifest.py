@@ -3,12 +3,11 @@
 
 import os
 from contextlib import closing
-from pathlib import Path
 
 from astropy.table import Table
 
 from paperclip.exceptions import DataSetError, InvalidQueryError
-from paperclip.utils.checks import whole_number
+from paperclip.utils.checks import folder_path, whole_number
 
 from ._journal import lock_folder, remove_parts, write_error
 from ._manifest import MANIFEST_COLUMNS, new_rows, write_manifest
@@ -88,7 +87,7 @@ class PictureStore(StoreFolder):
             If the folder cannot be written.
         """
         size = whole_number("size", size, low=16, high=1 << 14)
-        folder = Path(folder).expanduser().absolute()
+        folder = folder_path("folder", folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
@@ -125,7 +124,8 @@ class PictureStore(StoreFolder):
         DataSetError
             If there is one with pictures of another size, or it is damaged.
         """
-        if not (Path(folder).expanduser() / "manifest.parquet").exists():
+        folder = folder_path("folder", folder)
+        if not (folder / "manifest.parquet").exists():
             return cls.create(folder, size=size)
         store = cls(folder)
         if store.size != size:

@@ -19,7 +19,7 @@ from paperclip.footprints import Footprints, sky_area
 from paperclip.utils.warn import warn_user
 
 from ._fields import column_values, proposal_key
-from ._rows import OBSERVATION_COLUMNS, finish, limit_of
+from ._rows import OBSERVATION_COLUMNS, finish, limit_of, rights_of
 
 __all__ = ["query_criteria", "query_object", "query_region"]
 
@@ -244,8 +244,8 @@ def _filters(criteria, data_rights):
             raise InvalidQueryError(msg)
         filters[name] = _plain(name, value)
     rights = {name.lower() for name in filters} & {"datarights"}
-    if data_rights is not None and not rights:
-        filters["dataRights"] = data_rights
+    if (allowed := rights_of(data_rights)) is not None and not rights:
+        filters["dataRights"] = allowed
     return filters
 
 
@@ -305,7 +305,8 @@ def _overlapping(table, area, centre):
 def _tell(table, total, limit, what, rights):
     """Warn of nothing, and of more than the limit lets through."""
     if not len(table):
-        public = "" if rights is None else f" and dataRights={rights!r}"
+        told = rights is None or "dataRights=" in what
+        public = "" if told else f" and dataRights={rights!r}"
         msg = f"MAST has no {what}{public}"
         warn_user(msg, NoResultsWarning)
     elif limit is not None and total > limit:

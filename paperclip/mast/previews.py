@@ -6,17 +6,19 @@ from astropy.table import vstack
 
 from paperclip.exceptions import FailedRowsWarning, NoResultsWarning
 from paperclip.results import describe_columns
-from paperclip.utils.checks import whole_number
+from paperclip.utils.checks import folder_path, whole_number
 from paperclip.utils.files import cache_directory
 from paperclip.utils.warn import warn_user
 
+from ._choice import check_seed, choose_previews
 from ._fields import column_values
+from ._journal import write_error
 from ._manifest import MANIFEST_COLUMNS
-from ._rows import as_text
+from ._rows import as_text, rights_of
 from ._tables import text_column
 from .manifest import PictureStore
 from .products import _completed as completed
-from .products import choose_previews, observation_ids
+from .products import observation_ids
 from .recipes import choose_recipe, recipe_mask
 
 __all__ = ["get_previews", "list_previews"]
@@ -51,7 +53,7 @@ def list_previews(
         replacement, of all its targets in turn.
     seed : int or `~numpy.random.Generator`, optional
         Of the draw.
-    data_rights : str or None, optional
+    data_rights : str, sequence of str or None, optional
         Leave out files that are marked otherwise; None for all.
 
     Returns
@@ -70,6 +72,8 @@ def list_previews(
         If MAST does not answer.
     """
     recipe = choose_recipe(recipe)
+    data_rights = rights_of(data_rights)
+    check_seed(seed)
     if max_per_proposal is not None:
         max_per_proposal = whole_number("max_per_proposal", max_per_proposal)
     obsids, table = observation_ids(client, observations)
@@ -111,13 +115,14 @@ def _described(client, obsids, table):
 
 def _keeper(recipe, data_rights):
     """Return the function that says which products are wanted."""
+    allowed = None if data_rights is None else {None, *data_rights}
 
     def keep(products):
         wanted = recipe_mask(products, recipe)
-        if data_rights is None:
+        if allowed is None:
             return wanted
         rights = column_values(products, "dataRights")
-        return wanted & np.array([r in (None, "", data_rights) for r in rights], bool)
+        return wanted & np.array([as_text(r) in allowed for r in rights], bool)
 
     return keep
 
@@ -153,10 +158,12 @@ def get_previews(
         cache of this package by default.
     check : callable
         Decodes a file: bytes to uint8 of shape (ny, nx, 3).
-    max_per_proposal, recipe, seed, data_rights
+    max_per_proposal, recipe : object
         As for `list_previews`.
     size : int, optional
         Longest side of the stored pictures in pixels.
+    seed, data_rights : object
+        As for `list_previews`.
     workers : int, optional
         Number of threads, ``paperclip.conf.workers`` when not given.
     max_bytes : int, optional
@@ -179,7 +186,7 @@ def get_previews(
     InvalidQueryError
         If an argument is wrong.
     DataSetError
-        If the folder holds pictures of another size.
+        If the folder holds pictures of another size, or is a file.
     DataSetWriteError
         If the folder cannot be written.
     RemoteServiceError
@@ -193,6 +200,8 @@ def get_previews(
         If there are no observations; the table is empty then.
     """
     size = whole_number("size", size, low=16, high=1 << 14)
+    if folder is not None:
+        folder = folder_path("folder", folder)
     table = list_previews(
         client,
         observations,
@@ -206,7 +215,7 @@ def get_previews(
     found = {}
     if some:
         shared = folder is None
-        folder = cache_directory() / "previews" / str(size) if shared else folder
+        folder = _shared_folder(size) if shared else folder
         wait = client.timeout if shared else 0.0  # other notebooks use it as well
         store = PictureStore.open_or_create(folder, size=size)
         names = store.add(table[some], wait=wait)
@@ -223,6 +232,14 @@ def get_previews(
         )
         found = dict(zip(some, store.look_up(names), strict=True))
     return _with_status(table, found)
+
+
+def _shared_folder(size):
+    """Return the store in the cache for pictures of a size."""
+    try:
+        return cache_directory() / "previews" / str(size)
+    except OSError as exc:
+        raise write_error(exc.filename or "the cache directory", exc) from exc
 
 
 def _with_status(table, found):

@@ -1,9 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """From observations, in whatever form they are given, to their products."""
 
-import hashlib
-from collections import defaultdict
-
 import numpy as np
 from astropy.table import MaskedColumn, Row, Table, vstack
 
@@ -14,11 +11,18 @@ from paperclip.exceptions import (
     NoResultsWarning,
 )
 from paperclip.results import describe_columns, empty_table
-from paperclip.utils.checks import whole_number
 from paperclip.utils.warn import warn_user
 
+from ._choice import choose_previews
 from ._fields import column_values
-from ._rows import OBSERVATION_COLUMNS, PRODUCT_COLUMNS, as_text, finish, limit_of
+from ._rows import (
+    OBSERVATION_COLUMNS,
+    PRODUCT_COLUMNS,
+    as_text,
+    finish,
+    limit_of,
+    rights_of,
+)
 from .recipes import choose_recipe
 
 __all__ = ["choose_previews", "get_product_list", "observation_ids"]
@@ -99,7 +103,7 @@ def get_product_list(
         default.
     limit : int, optional
         Largest number of rows.
-    data_rights : str or None, optional
+    data_rights : str, sequence of str or None, optional
         Leave out what is marked otherwise; None for everything.
 
     Returns
@@ -126,6 +130,8 @@ def get_product_list(
     """
     limit = limit_of("limit", limit)
     recipe = choose_recipe(recipe)
+    data_rights = rights_of(data_rights)
+    allowed = None if data_rights is None else {None, *data_rights}
     obsids, _ = observation_ids(client, observations)
     if not obsids:
         warn_user("there are no observations", NoResultsWarning)
@@ -137,10 +143,10 @@ def get_product_list(
         wanted = np.ones(len(products), dtype=bool)
         if recipe is not None:
             wanted = recipe.mask(products)
-        if data_rights is None:
+        if allowed is None:
             return wanted
         rights = column_values(products, "dataRights")
-        other = wanted & np.array([r not in (None, "", data_rights) for r in rights])
+        other = wanted & np.array([as_text(r) not in allowed for r in rights], bool)
         held += int(other.sum())
         return wanted & ~other
 
@@ -159,70 +165,6 @@ def get_product_list(
     return table
 
 
-def choose_previews(products, observations, *, max_per_proposal=None, rng=0):
-    """
-    Choose pictures so that no proposal and no target has too many.
-
-    Parameters
-    ----------
-    products : `~astropy.table.Table`
-        Previews, as `get_product_list` returns them with a recipe.
-    observations : `~astropy.table.Table`
-        Rows with ``obsid``, ``proposal_id``, ``obs_collection`` and ``target_name``.
-    max_per_proposal : int, optional
-        Most pictures of one proposal; all when not given.
-    rng : int or `~numpy.random.Generator`, optional
-        Seed of the choice.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        The row of the observation of each chosen picture, with ``dataURI``,
-        ``productFilename`` and ``size`` of the picture; by mission, proposal and URI.
-
-    Notes
-    -----
-    Drawn without replacement: the first picture of every target of a proposal
-    comes before the second of any. Each picture has its place from the seed and
-    its URI alone, so the order of the rows does not matter, nor what other
-    proposals are in the table.
-    """
-    if max_per_proposal is not None:
-        max_per_proposal = whole_number("max_per_proposal", max_per_proposal)
-    seed = int(np.random.default_rng(rng).integers(1 << 62))
-    place = {}
-    for row, number in enumerate(column_values(observations, "obsid")):
-        place.setdefault(as_text(number), row)
-    columns = {
-        name: [as_text(value) or "" for value in column_values(observations, name)]
-        for name in ("obs_collection", "proposal_id", "target_name")
-    }
-    groups, seen = defaultdict(lambda: defaultdict(list)), set()
-    for row, parent, uri in _parents(products, place):
-        if uri in seen:
-            continue
-        seen.add(uri)
-        mission, proposal, target = (values[parent] for values in columns.values())
-        groups[mission, proposal][target].append((_draw(seed, uri), uri, row, parent))
-    chosen = []
-    for (mission, proposal), targets in groups.items():
-        turns = []
-        for target, pictures in targets.items():
-            turn = _draw(seed, f"{mission} {proposal} {target}")
-            pictures = sorted(pictures)
-            turns += [((n, turn), *rest) for n, (_, *rest) in enumerate(pictures)]
-        for _, uri, row, parent in sorted(turns)[:max_per_proposal]:
-            chosen.append((mission, proposal, uri, row, parent))
-    chosen.sort()
-    rows, parents = ([item[i] for item in chosen] for i in (3, 4))
-    table = observations[np.array(parents, dtype=int)]
-    picked = products[np.array(rows, dtype=int)]
-    for name in ("dataURI", "productFilename", "size"):
-        if name in picked.colnames:
-            table[name] = picked[name]
-    return table
-
-
 # -- helpers ------------------------------------------------------------------
 def _as_table(observations):
     """Return what was given as a table with obsid or obs_id."""
@@ -236,11 +178,17 @@ def _as_table(observations):
         items = list(observations)
     except TypeError:
         items = None
-    if items is None or isinstance(observations, dict):
+    frame = hasattr(observations, "to_numpy") and hasattr(observations, "columns")
+    if items is None or isinstance(observations, dict) or frame:
         msg = (
             "observations must be a Table, a Row, or obs_id or obsid, one or several, "
             f"got {type(observations).__name__}: {observations!r:.80}"
         )
+        if frame:
+            msg = (
+                "observations must be a Table, got a DataFrame; convert it with "
+                "astropy.table.Table.from_pandas"
+            )
         raise InvalidQueryError(msg)
     if items and all(isinstance(item, Row) for item in items):
         tables = [Table(item) for item in items]
@@ -279,6 +227,12 @@ def _identifiers(items):
             text = None
         if text is None:
             msg = f"observations must hold obs_id or obsid, got {item!r:.80}"
+            raise InvalidQueryError(msg)
+        if text.lower().startswith("mast:"):
+            msg = (
+                f"observations must hold obs_id or obsid, got the address of a file: "
+                f"{text!r:.200}; give its row of get_product_list to download_products"
+            )
             raise InvalidQueryError(msg)
         texts.append(text)
     short = [t.isdecimal() and len(t) <= _LONGEST_OBSID for t in texts]
@@ -365,13 +319,13 @@ def _no_products():
     return table
 
 
-def _tell(total, limit, recipe, held, data_rights):
+def _tell(total, limit, recipe, held, rights):
     """Warn of nothing, and of more than the limit lets through."""
     kind = "products" if recipe is None else f"products of recipe {recipe.name!r}"
     if total == 0:
         why = ""
         if held:
-            why = f"; {held} are not {data_rights}, data_rights=None lists them"
+            why = f"; {held} are not {' or '.join(rights)}, data_rights=None lists them"
         msg = f"the observations have no {kind}{why}"
         warn_user(msg, NoResultsWarning)
     elif limit is not None and total > limit:
@@ -380,17 +334,3 @@ def _tell(total, limit, recipe, held, data_rights):
             "raise limit, or set limit=None for all"
         )
         warn_user(msg, MaxResultsWarning)
-
-
-def _parents(products, place):
-    """Yield (row, row of its observation, URI) of products that have both."""
-    names = ("parent_obsid", "obsID", "dataURI")
-    columns = [column_values(products, name) for name in names]
-    for row, (parent, owner, uri) in enumerate(zip(*columns, strict=True)):
-        found = place.get(as_text(parent), place.get(as_text(owner)))
-        if found is not None and as_text(uri):
-            yield row, found, as_text(uri)
-
-
-def _draw(seed, text):
-    return hashlib.sha256(f"{seed} {text}".encode()).digest()

@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from paperclip.exceptions import (
+    DataSetError,
     FailedRowsWarning,
     InvalidQueryError,
     NoResultsWarning,
@@ -145,6 +146,15 @@ def test_arguments_are_checked(mast, tmp_path):
         download_products(client, products, tmp_path)
     with pytest.raises(InvalidQueryError, match="max_bytes must be at least 1"):
         download_products(client, products, tmp_path, max_bytes=0)
+    for folder in (None, "", 3):
+        with pytest.raises(InvalidQueryError, match="folder must be the path of a fol"):
+            download_products(client, products[:1], folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataSetError, match="file' is no folder; choose another name"):
+        download_products(client, products[:1], tmp_path / "file")
+    with pytest.raises(InvalidQueryError, match="got the address of a file: 'mast:"):
+        download_products(client, "mast:HST/a.fits", tmp_path)
+    assert not mast.requests
 
 
 # -- check_data_file -------------------------------------------------------------------

@@ -233,3 +233,10 @@ def test_objects_by_name(mast, client):
         query_object(client, "nowhere")
     with pytest.raises(InvalidQueryError, match="radius must be an angle"):
         query_object(client, name, "wide")
+
+
+def test_rights_are_named_once_where_nothing_is_found(client):
+    with pytest.warns(NoResultsWarning) as caught:
+        query_criteria(client, obs_collection="HST", dataRights="RESTRICTED")
+    (message,) = [str(warning.message) for warning in caught]
+    assert message.endswith("obs_collection=HST, dataRights=RESTRICTED")

@@ -8,6 +8,7 @@ from astropy.table import Table
 from paperclip import conf
 from paperclip.exceptions import (
     DataSetError,
+    DataSetWriteError,
     FailedRowsWarning,
     InvalidQueryError,
     NoResultsWarning,
@@ -128,6 +129,16 @@ def test_the_cache_keeps_pictures_of_other_calls_alone(mast, tmp_path):
     assert Path(table["path"][0]).is_relative_to(tmp_path / "previews" / "512")
 
 
+def test_a_cache_that_cannot_be_written_is_named(mast, tmp_path):
+    (tmp_path / "file").touch()
+    client, observations = observed(proposal_id="15500")
+    with (
+        conf.set_temp("cache_dir", str(tmp_path / "file" / "cache")),
+        pytest.raises(DataSetWriteError, match=r"cannot write .*file.*choose a fo"),
+    ):
+        get_previews(client, observations, check=read_preview)
+
+
 def test_identifiers_and_rows_will_do(mast, tmp_path):
     client, observations = observed(proposal_id="15500", dataproduct_type="image")
     for what in (observations[0], observations["obs_id"][0], observations["obsid"][0]):
@@ -179,6 +190,14 @@ def test_arguments_are_checked(mast, tmp_path):
         get_previews(client, observations, tmp_path, check=read_preview, size=0)
     with pytest.raises(InvalidQueryError, match="recipe must be a PreviewRecipe or"):
         list_previews(client, observations, recipe="pretty")
+    with pytest.raises(InvalidQueryError, match="seed must be at least 0, got -1"):
+        list_previews(client, observations, seed=-1)
+    for folder in ("", 3):
+        with pytest.raises(InvalidQueryError, match="folder must be the path of a fol"):
+            get_previews(client, observations, folder, check=read_preview)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataSetError, match="file' is no folder; choose another name"):
+        get_previews(client, observations, tmp_path / "file", check=read_preview)
     get_previews(client, observations[:1], tmp_path, check=read_preview)
     with pytest.raises(DataSetError, match="pictures of 512 pixels, got size=256"):
         get_previews(client, observations[:1], tmp_path, check=read_preview, size=256)

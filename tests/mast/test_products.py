@@ -19,6 +19,7 @@ from paperclip.mast import (
     PreviewRecipe,
     choose_previews,
     get_product_list,
+    list_previews,
     observation_ids,
     query_criteria,
     recipe_for,
@@ -281,3 +282,39 @@ def test_all_previews_each_once():
     assert len(choose_previews(products[:0], observations)) == 0
     with pytest.raises(InvalidQueryError, match="max_per_proposal must be at least 1"):
         choose_previews(products, observations, max_per_proposal=0)
+
+
+@pytest.mark.parametrize("seed", [-1, "a", None, 1.5])
+def test_seeds_are_checked(seed):
+    with pytest.raises(InvalidQueryError, match="seed must be"):
+        choose_previews(*pictures([2]), rng=seed)
+
+
+def test_rights_are_checked_and_their_case_does_not_matter(mast):
+    client = MastClient()
+    some = query_criteria(client, obs_collection="HST", data_rights=None)
+    public = get_product_list(client, some, data_rights="PUBLIC")
+    for rights in ("public", ["Public"]):
+        assert len(get_product_list(client, some, data_rights=rights)) == len(public)
+    both = get_product_list(client, some, data_rights=["PUBLIC", "EXCLUSIVE_ACCESS"])
+    assert len(both) == len(get_product_list(client, some, data_rights=None))
+    assert len(both) > len(public)
+    asked = len(mast.requests)
+    for rights in ("PUBLICK", 3, [], ["PUBLIC", None]):
+        for call in (get_product_list, list_previews):
+            with pytest.raises(InvalidQueryError, match="data_rights must be one or"):
+                call(client, some, data_rights=rights)
+        with pytest.raises(InvalidQueryError, match="data_rights must be one or"):
+            query_criteria(client, obs_collection="HST", data_rights=rights)
+    assert len(mast.requests) == asked
+
+
+def test_frames_are_refused_by_name():
+    class DataFrame(dict):
+        columns = ("obsid",)
+
+        def to_numpy(self):
+            return np.zeros(0)
+
+    with pytest.raises(InvalidQueryError, match="got a DataFrame; convert it with"):
+        observation_ids(MastClient(), DataFrame(obsid=["1"]))
