@@ -94,7 +94,8 @@ def _position(region):
             position = SkyCoord(*(u.Quantity(value, u.deg) for value in region))
     except (ValueError, TypeError, u.UnitsError) as exc:
         msg = (
-            f"region must be a sky region or a position, got {region!r:.80}: {exc}. "
+            f"region must be a sky region or a position, got {region!r:.80}: "
+            f"{str(exc).rstrip('.')}. "
             "For the name of an object use query_object"
         )
         raise InvalidQueryError(msg) from exc

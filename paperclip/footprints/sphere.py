@@ -210,10 +210,14 @@ def circle_circle_crossings(first, radius, second, other):
 
     Parameters
     ----------
-    first, second : `~numpy.ndarray`, shape (n, 3)
-        Centres.
-    radius, other : `~numpy.ndarray`, shape (n,)
-        Radii of the first and of the second circles, in radians.
+    first : `~numpy.ndarray`, shape (n, 3)
+        Centres of the first circles.
+    radius : `~numpy.ndarray`, shape (n,)
+        Their radii in radians.
+    second : `~numpy.ndarray`, shape (n, 3)
+        Centres of the second circles.
+    other : `~numpy.ndarray`, shape (n,)
+        Their radii in radians.
 
     Returns
     -------

@@ -159,7 +159,10 @@ class Lookup:
     def _file(self, mission, key):
         """Fetch the file of a programme, unless the server seems to be down."""
         if mission not in _MISSIONS:
-            msg = f"abstracts of {mission} are not public in one place; give catalogue="
+            msg = (
+                f"abstracts of mission {mission!r} are not public in one place; give "
+                f"mission='HST' or 'JWST', or catalogue="
+            )
             raise InvalidQueryError(msg)
         if self.down is not None:
             raise RemoteServiceError(self.down)

@@ -8,7 +8,6 @@ A block has the lines ``Prop. Type:``, ``Category:``, ``ID:``, ``Cycle:``,
 """
 
 import re
-import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from paperclip.mast._fields import (
 )
 from paperclip.mast._unpack import gunzip, is_gzip, is_zip, unzip
 from paperclip.results import ColumnSpec
+from paperclip.utils.warn import warn_user
 
 __all__ = ["MAX_BYTES", "parse_abstracts", "read_abstracts"]
 
@@ -118,12 +118,28 @@ def read_abstracts(source, *, mission="HST"):
     table.meta["problems"] = problems
     if problems:
         text = summary_of_problems(name, len(records), problems)
-        warnings.warn(text, CatalogueWarning, stacklevel=2)
+        warn_user(text, CatalogueWarning)
     return table
 
 
 def summary_of_problems(name, n_records, problems):
-    """Say how much of a catalogue is damaged, and where first."""
+    """
+    Say how much of a catalogue is damaged, and where first.
+
+    Parameters
+    ----------
+    name : str
+        What it is.
+    n_records : int
+        Proposals that were read.
+    problems : list of dict
+        As of `parse_abstracts`, at least one.
+
+    Returns
+    -------
+    text : str
+        One sentence.
+    """
     first = problems[0]
     return (
         f"{name}: {n_records} proposals read, {len(problems)} problems; the first "

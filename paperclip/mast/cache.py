@@ -11,7 +11,6 @@ import hashlib
 import json
 import threading
 import time
-import warnings
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +20,7 @@ from astropy.table import MaskedColumn, Table
 
 from paperclip.exceptions import InvalidQueryError, RemoteServiceWarning
 from paperclip.utils.files import atomic_path, cache_directory, sha256_of
+from paperclip.utils.warn import warn_user
 
 __all__ = ["cache_dir", "clear_cache", "list_cached", "load_answer", "store_answer"]
 
@@ -261,4 +261,4 @@ def store_answer(query, table):
                 part.write_text(json.dumps(about, default=str), encoding="utf-8")
     except OSError as exc:
         msg = f"an answer of the archive could not be stored for later use: {exc}"
-        warnings.warn(msg, RemoteServiceWarning, stacklevel=2)
+        warn_user(msg, RemoteServiceWarning)

@@ -2,7 +2,7 @@
 """Titles and abstracts of the proposals that observations were taken for."""
 
 import re
-import warnings
+from difflib import get_close_matches
 
 import numpy as np
 from astropy.table import Row, Table
@@ -24,6 +24,7 @@ from paperclip.mast._fields import (
 from paperclip.mast._lookup import Lookup
 from paperclip.results import empty_table
 from paperclip.utils.checks import whole_number
+from paperclip.utils.warn import warn_user
 
 __all__ = [
     "PROPOSAL_COLUMNS",
@@ -103,7 +104,7 @@ def get_proposals(client, ids, *, mission=None, catalogue=None, workers=None):
     workers = _checked_workers(workers)
     wanted = _wanted(ids, mission)
     if not wanted:
-        warnings.warn("no proposals were asked for", NoResultsWarning, stacklevel=2)
+        warn_user("no proposals were asked for", NoResultsWarning)
         return empty_table(specs=PROPOSAL_COLUMNS)
     look = Lookup(client, catalogue, workers)
     records = look.up(wanted)
@@ -112,14 +113,14 @@ def get_proposals(client, ids, *, mission=None, catalogue=None, workers=None):
     table = proposal_table(records)
     failed = [record for record in records if record["status"] != "ok"]
     for text, kind in look.warnings:
-        warnings.warn(text, kind, stacklevel=2)
+        warn_user(text, kind)
     if failed:
         first = failed[0]
         msg = (
             f"{len(failed)} of {len(records)} proposals have no abstract; the first, "
-            f"{first['mission'] or ''} {first['proposal_id']}: {first['status']}"
+            f"{first['mission'] or 'number'} {first['proposal_id']}: {first['status']}"
         )
-        warnings.warn(msg, FailedRowsWarning, stacklevel=2)
+        warn_user(msg, FailedRowsWarning)
     return table
 
 
@@ -181,7 +182,7 @@ def proposals_of_cycles(client, mission, cycles, *, catalogue=None, workers=None
     if not records:
         records = _all_proposals(look, mission)
     for text, kind in look.warnings:
-        warnings.warn(text, kind, stacklevel=2)
+        warn_user(text, kind)
     unknown = [r["proposal_id"] for r in records if r["cycle"] is None]
     if unknown and mission != "HST":
         # engineering programmes of HST belong to no cycle
@@ -189,12 +190,14 @@ def proposals_of_cycles(client, mission, cycles, *, catalogue=None, workers=None
             f"the cycle of {len(unknown)} of {len(records)} programmes of {mission} is "
             f"not known, among them {unknown[:5]}; they are left out"
         )
-        warnings.warn(msg, FailedRowsWarning, stacklevel=2)
+        warn_user(msg, FailedRowsWarning)
     ids = {record["proposal_id"] for record in records if record["cycle"] in cycles}
     if not ids:
         text = ", ".join(map(str, sorted(cycles)))
-        msg = f"no programmes of {mission} are known in the cycles {text}"
-        warnings.warn(msg, NoResultsWarning, stacklevel=2)
+        known = sorted({r["cycle"] for r in records} - {None})
+        there = f"; those known are {known[0]} to {known[-1]}" if known else ""
+        msg = f"no programmes of {mission} are known in the cycles {text}{there}"
+        warn_user(msg, NoResultsWarning)
     return sorted(ids, key=lambda key: (not key.isdigit(), key.rjust(12)))
 
 
@@ -309,8 +312,10 @@ def _all_proposals(look, mission):
     if mission == "HST":
         return list(_sources.archive_catalogue(look.client, look.warnings).values())
     if mission != "JWST":
+        near = get_close_matches(mission, _MISSIONS, 1, 0.6)
+        hint = f"did you mean {near[0]!r}? Otherwise " if near else ""
         msg = (
-            f"the programmes of {mission!r} are not public in one place; give "
+            f"the programmes of {mission!r} are not public in one place; {hint}give "
             "catalogue=, a Table with proposal_id, mission, cycle and abstract"
         )
         raise InvalidQueryError(msg)

@@ -110,7 +110,7 @@ class DataSet:
 
     @property
     def splits(self):
-        """Names of the splits that were asked for: tuple of str."""
+        """The splits that were asked for: tuple of str."""
         fractions = self.settings["fractions"]
         return tuple(name for name, part in zip(SPLITS, fractions, strict=True) if part)
 

@@ -6,6 +6,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 import paperclip
+from paperclip import PaperclipClass
 from paperclip.exceptions import (
     CatalogueError,
     CatalogueWarning,
@@ -200,7 +201,7 @@ def test_what_is_nowhere_stays_as_masked_row(mast):
         "a page of HTML",
         "17002.aptx is the file of programme 2739",
         "proposal_id must be a number",
-        "abstracts of TESS are not public",
+        "abstracts of mission 'TESS' are not public",
     ]
     for status, text in zip(table["status"], expected, strict=True):
         assert text.replace("\\", "") in status
@@ -609,11 +610,29 @@ def test_cycles_from_a_table(mast):
 
 @pytest.mark.parametrize(
     ("mission", "message"),
-    [(None, "mission must be a name"), ("TESS", "'TESS' are not public in one place")],
+    [
+        (None, "mission must be a name"),
+        ("TESS", "'TESS' are not public in one place; give catalogue="),
+        ("hts", "'HTS' .* did you mean 'HST'"),
+    ],
 )
 def test_cycles_of_unknown_missions(mast, mission, message):
     with pytest.raises(InvalidQueryError, match=message):
         proposals_of_cycles(None, mission, 1)
+
+
+def test_cycles_that_nobody_has_name_those_there_are(mast):
+    with pytest.warns(NoResultsWarning, match="cycles 99; those known are 7 to 25"):
+        assert proposals_of_cycles(None, "HST", 99) == []
+
+
+def test_warnings_name_the_line_of_the_user(mast):
+    client = PaperclipClass(model=None)
+    for ids in ([], 99999):
+        with pytest.warns(PaperclipWarning) as caught:
+            client.get_proposals(ids)
+        assert {warning.filename for warning in caught} == {__file__}
+    assert "the first, number 99999: no public" in str(caught[-1].message)
 
 
 # real data
