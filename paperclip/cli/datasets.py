@@ -179,14 +179,18 @@ def _build(args):
         counts["size"] = f"{counts.pop('bytes') / 1e6:.3g} MB"
         Destination("text", None, None).write_facts(counts)
         return 0
-    data = build_dataset(
-        args.folder,
-        **what,
-        shards=not args.no_shards,
-        workers=args.workers,
-        cloud=args.cloud,
-        retry_failed=args.retry_failed,
-    )
+    try:
+        data = build_dataset(
+            args.folder,
+            **what,
+            shards=not args.no_shards,
+            workers=args.workers,
+            cloud=args.cloud,
+            retry_failed=args.retry_failed,
+        )
+    except KeyboardInterrupt:
+        say("what is complete stays; run the same command again to go on")
+        raise
     clear_status()
     report = data.report()
     _write(Destination("text", None, None), data, report)

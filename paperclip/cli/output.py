@@ -219,6 +219,8 @@ def _to_stdout(text, *, exact):
     """Write UTF-8 for programs, what the terminal can show for people."""
     clear_status()
     stream = sys.stdout
+    if stream is None:  # closed by the caller, as with ">&-"
+        return
     if exact and hasattr(stream, "buffer"):
         stream.flush()
         stream.buffer.write(text.encode("utf-8", "replace"))

@@ -76,7 +76,7 @@ def read_preview(path_or_bytes):
         or larger than 67 million pixels. The size is checked before anything
         is decoded.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if isinstance(path_or_bytes, (bytes, bytearray, memoryview)):
         source, label = io.BytesIO(path_or_bytes), "the given bytes"
@@ -95,7 +95,10 @@ def read_preview(path_or_bytes):
     except ImageConversionError:
         raise
     except (*_DECODE_ERRORS, Image.DecompressionBombError) as exc:
-        msg = f"{label} cannot be read as a picture: {type(exc).__name__}: {exc}"
+        why = f"{type(exc).__name__}: {exc}"
+        if isinstance(exc, UnidentifiedImageError):  # it shows the address of a buffer
+            why = f"the content is none of {', '.join(_FORMATS)}"
+        msg = f"{label} cannot be read as a picture: {why}"
         raise ImageConversionError(msg) from exc
 
 

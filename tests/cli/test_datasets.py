@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from paperclip.cli import main
+from paperclip.mast import PictureStore
 
 from ..mast_server import mast_server, small_archive
 
@@ -151,3 +152,22 @@ def test_progress_is_for_terminals(build, monkeypatch):
     assert build()[0] == 0
     assert "downloading: 28 of 28 ..." in screen.getvalue()
     assert "writing shards: 0 of " in screen.getvalue()
+
+
+def test_interruptions_say_how_to_go_on(build, mast, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PictureStore, "fetch", interrupt)
+    code, out, err = build()
+    assert (code, out) == (130, "")
+    assert "run the same command again to go on" in err
+    monkeypatch.undo()
+    assert build()[0] == 0
+
+
+def test_closed_stdout_is_nobody(build, run, mast, tmp_path, monkeypatch):
+    build()
+    monkeypatch.setattr(sys, "stdout", None)
+    for form in ("text", "json"):
+        assert main(["dataset", "info", str(tmp_path / "d"), "--format", form]) == 0
