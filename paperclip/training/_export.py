@@ -46,8 +46,6 @@ def write_model(model, target):
     vision = config["model_cfg"]["vision_cfg"]
     if vision.get("timm_model_name"):
         vision["timm_model_pretrained"] = False
-    if model.preprocessing.size != tuple(model.clip.visual.image_size):
-        config["preprocess_cfg"]["size"] = list(model.preprocessing.size)
     try:
         part.mkdir(parents=True)
         save_file(plain, part / "open_clip_model.safetensors")

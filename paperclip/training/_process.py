@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """One process of a run: its number, its device, and the others."""
 
+import inspect
 import os
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ class Process:
             model.towers, inner
         )
         text = model.config["model_cfg"]["text_cfg"]
+        known = inspect.signature(DistributedDataParallel).parameters
+        new = "forward_sync_buffers"  # from torch 2.14 on
         return DistributedDataParallel(
             model.towers,
             device_ids=[self.device] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,
+            **{new if new in known else "broadcast_buffers": False},
             find_unused_parameters=bool(text.get("hf_model_name")),
         )
 

@@ -102,7 +102,10 @@ def save_checkpoint(folder, step, state, *, model, optimizer, average=None):
     folder = Path(folder)
     target = folder / f"step-{step:06d}"
     if target.is_dir():
-        return read_checkpoint(target)
+        try:
+            return read_checkpoint(target)
+        except CheckpointError:  # its steps were done again
+            shutil.rmtree(target, ignore_errors=True)
     part = folder / f".part-{os.getpid()}-{target.name}"
     tensors = {_WEIGHTS: model.changing(), _OPTIMIZER: _optimizer_tensors(optimizer)}
     if average is not None:
@@ -413,11 +416,19 @@ def restore(checkpoint, *, model, optimizer, average=None):
         for name, parameter in zip(group["names"], group["params"], strict=True):
             if name in state:
                 optimizer.state[parameter] = {
-                    kind: tensor.to(parameter.device if tensor.ndim else "cpu")
-                    if kind == "step"
-                    else tensor.to(parameter.device)
+                    kind: _like(tensor, parameter)
                     for kind, tensor in state[name].items()
                 }
+
+
+def _like(tensor, parameter):
+    """Put a tensor where its parameter is, in the same order in memory."""
+    import torch
+
+    if tensor.shape != parameter.shape:
+        return tensor.to(parameter.device)
+    # fused optimizers go through the memory of both side by side
+    return torch.empty_like(parameter).copy_(tensor).detach()
 
 
 def prune(folder, keep, metric, mode):
@@ -445,11 +456,13 @@ def prune(folder, keep, metric, mode):
     for number, path in enumerate(paths):
         try:
             state = json.loads((path / _STATE).read_text(encoding="utf-8"))
-            value = state.get("metrics", {}).get(metric)
-        except (OSError, ValueError):
+            value = state["metrics"].get(metric)
+        except (OSError, ValueError, KeyError):
             value = None
-        sign = 1 if mode == "max" else -1
-        scored.append((value is not None, sign * (value or 0), -number, path))
+        if value is None:
+            scored.append((False, 0.0, number, path))
+        else:  # of equal ones the first, as it is the one that was marked
+            scored.append((True, value if mode == "max" else -value, -number, path))
     scored.sort(key=lambda item: item[:3], reverse=True)
     kept = {path for *_, path in scored[:keep]} | set(paths[-1:])
     removed = [path for path in paths if path not in kept]

@@ -22,6 +22,7 @@ __all__ = ["Batch", "Loader", "readable_pairs", "shuffled_pairs"]
 _AHEAD = 2  # batches that are prepared while the model works
 _REMEMBERED = 50_000  # captions of which the tokens are kept
 _NAMED = 5
+_FORMATS = ("JPEG", "PNG", "GIF", "TIFF", "WEBP")  # of imaging.read_preview
 _LOST = 0.5  # share of unreadable pictures that is too many
 
 
@@ -307,7 +308,8 @@ def _why_not(pair):
             as_rgb(picture)
         elif not callable(picture):
             raw = isinstance(picture, bytes | bytearray | memoryview)
-            with Image.open(io.BytesIO(picture) if raw else picture) as image:
+            source = io.BytesIO(picture) if raw else picture
+            with Image.open(source, formats=_FORMATS) as image:
                 image.verify()
     except (ImageConversionError, OSError, SyntaxError, ValueError, Warning) as exc:
         return f"{type(exc).__name__}: {exc}"

@@ -106,11 +106,11 @@ class Trainable:
         for head in ("image_head", "text_head"):
             if hasattr(self.clip, head):
                 getattr(self.clip, head).train()
-        random = self.settings.random_image and "visual." in self.new
         for module in self.clip.modules():
             # running statistics of a small batch, or of one process of many,
             # are worse than those that the base model brings
-            if _is_batch_norm(module) and not (random and _learns(module)):
+            random = self.settings.random_image and _learns(module)
+            if _is_batch_norm(module) and not random:
                 module.eval()
 
 
@@ -170,7 +170,7 @@ def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
             clip = attach_heads(clip, settings.hidden, width)
             new += ["image_head.", "text_head."]
     if settings.image_size and preprocessing.size != (settings.image_size,) * 2:
-        _resize(clip, config, settings.image_size)
+        _resize(clip, checked, config, settings.image_size)
         size = (settings.image_size,) * 2
         preprocessing = dataclasses.replace(preprocessing, size=size)
     _scale_and_bias(clip, config, loss)
@@ -313,60 +313,60 @@ def _learns(module):
     return any(p.requires_grad for p in module.parameters())
 
 
-def _randomise(clip, checked, settings):
-    """Give towers new weights as their architecture draws them."""
+def _fresh(clip, checked, **vision):
+    """Build the same architecture with weights as it draws them."""
     from open_clip.model import CLIP, CustomTextCLIP
 
     from paperclip.models.heads import HEADS_KEY
 
     model = copy.deepcopy(checked.config["model_cfg"])
-    custom = model.pop("custom_text", False) or "timm_model_name" in model["vision_cfg"]
-    model.pop(HEADS_KEY, None)
+    for key in (HEADS_KEY, "custom_text"):
+        model.pop(key, None)
+    model["vision_cfg"] |= {"timm_model_pretrained": False, **vision}
     if model["text_cfg"].get("hf_model_name"):
         model["text_cfg"]["hf_model_name"] = str(checked.directory)
         model["text_cfg"]["hf_model_pretrained"] = False
-        custom = True
-    model["vision_cfg"]["timm_model_pretrained"] = False
     inner = getattr(clip, "clip", clip)
-    custom = custom or hasattr(inner, "text")
-    fresh = (CustomTextCLIP if custom else CLIP)(**model)
-    wanted = {
-        side
-        for side, chosen in (
-            ("image", settings.random_image),
-            ("text", settings.random_text),
-        )
-        if chosen
-    }
+    return (CustomTextCLIP if hasattr(inner, "text") else CLIP)(**model)
+
+
+def _randomise(clip, checked, settings):
+    """Give towers new weights; return the names of their parameters."""
+    sides = {"image"} if settings.random_image else set()
+    sides |= {"text"} if settings.random_text else set()
+    inner = getattr(clip, "clip", clip)
     tensors = {
         name: tensor
-        for name, tensor in fresh.state_dict().items()
-        if tower_of(name) in wanted and not _is_scale(name, None)
+        for name, tensor in _fresh(clip, checked).state_dict().items()
+        if tower_of(name) in sides and not _is_scale(name, None)
     }
     inner.load_state_dict(tensors, strict=False)
     prefix = "clip." if inner is not clip else ""
-    return sorted(
-        {f"{prefix}{name}" for name in tensors} | {"visual."} & _sides(wanted)
-    )
+    return [prefix + name for name in tensors]
 
 
-def _sides(wanted):
-    return {"visual."} if "image" in wanted else set()
-
-
-def _resize(clip, config, size):
+def _resize(clip, checked, config, size):
     """Let the image tower read pictures of another size."""
+    from open_clip.model import resize_pos_embed
+
+    inner = getattr(clip, "clip", clip)
     vision = config["model_cfg"]["vision_cfg"]
-    visual = clip.visual
-    if hasattr(visual, "positional_embedding") or hasattr(visual, "attnpool"):
-        msg = (
-            f"model.image_size must be that of the base model, "
-            f"{vision.get('image_size')}, for a tower with positions, got {size}"
-        )
-        raise InvalidQueryError(msg)
-    visual.image_size = (size, size)
+    if hasattr(inner.visual, "trunk"):
+        if hasattr(inner.visual.trunk, "pos_embed"):
+            msg = (
+                "model.image_size must be that of the base model, "
+                f"{vision.get('image_size')}, for a timm tower with positions, got "
+                f"{size}"
+            )
+            raise InvalidQueryError(msg)
+        inner.visual.image_size = (size, size)
+    else:
+        new, held = _fresh(clip, checked, image_size=size), inner.state_dict()
+        resize_pos_embed(held, new)
+        new.load_state_dict(held)
+        inner.visual = new.visual.eval()
     vision["image_size"] = size
-    config["preprocess_cfg"].pop("size", None)
+    config["preprocess_cfg"]["size"] = size
 
 
 def _scale_and_bias(clip, config, loss):

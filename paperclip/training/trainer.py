@@ -204,7 +204,9 @@ def _loop(run, callbacks):
             if run.step % settings.eval_every == 0 or last:
                 metrics = run.evaluate()
             better = bool(metrics) and run.best["step"] == run.step
-            if run.step % settings.save_every == 0 or last or better or run.stopped:
+            several = bool(metrics) and settings.keep > 1
+            due = run.step % settings.save_every == 0 or last or run.stopped
+            if due or better or several:
                 run.save(metrics)
             pace = (time.monotonic() - began) / (run.step - first)
             progress = _progress(run, figures, metrics, pace)
