@@ -56,7 +56,16 @@ ALLOWED = {
     | WORKERS
     | {"answers", "archive", "mast", "queries", "results", "vocabulary"},
     "training": FOUNDATION
-    | {"results", "vocabulary", "footprints", "imaging", "models", "mast", "index"},
+    | {
+        "_figures",
+        "results",
+        "vocabulary",
+        "footprints",
+        "imaging",
+        "models",
+        "mast",
+        "index",
+    },
     "cli": FOUNDATION
     | WORKERS
     # the command line is the one caller of everything

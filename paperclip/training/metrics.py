@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 _BLOCK = 4 << 20  # similarities at a time
-_GRID = 2.0**24  # steps of similarities from 0 to 1; float32 holds them exactly
+GRID = 2.0**24  # steps of similarities from 0 to 1; float32 holds them exactly
 
 
 def unit_rows(name, vectors):
@@ -122,9 +122,9 @@ def similarity_blocks(queries, answers):
     step = max(1, _BLOCK // len(answers))
     for start in range(0, len(queries), step):
         block = queries[start : start + step] @ answers.T
-        block *= _GRID
+        block *= GRID
         block = np.rint(block, out=block).astype(np.float32)
-        block /= _GRID
+        block /= GRID
         yield start, block
 
 
