@@ -2,7 +2,6 @@
 """From an archive to a data set, in steps that can be killed and repeated."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 from astropy.table import vstack
@@ -30,7 +29,7 @@ from paperclip.training._packing import pack, pair_rows, remove_others
 from paperclip.training._plan import Request, fit, select
 from paperclip.training.dataset import DataSet
 from paperclip.training.splits import SplitSettings, split_proposals
-from paperclip.utils.checks import whole_number
+from paperclip.utils.checks import folder_path, whole_number
 
 __all__ = ["build_dataset", "count_dataset"]
 
@@ -133,7 +132,7 @@ def build_dataset(
         max_per_proposal=max_per_proposal, seed=seed, split=split, size=size,
     )  # fmt: skip
     shard_size = whole_number("shard_size", shard_size, low=20_480) if shards else None
-    folder = Path(folder).expanduser().absolute()
+    folder = folder_path("folder", folder)
     state, changed = fit(read_state(folder), request, folder)
     layout = state.get("shard_size") == shard_size
     if state["complete"] and not changed and not retry_failed and layout:

@@ -371,6 +371,8 @@ def test_folders_that_cannot_be_used(mast, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataSetError, match="is no folder; choose another name"):
         build_dataset(tmp_path / "file", **WHAT)
+    with pytest.raises(InvalidQueryError, match="folder must be the path of a folder"):
+        build_dataset("", **WHAT)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     with pytest.raises(DataSetError, match=r"not empty .* 'thesis.tex'\); choose"):
