@@ -18,6 +18,7 @@ from ._export import write_model
 from ._optim import Average, interpolated, make_optimizer, rate, set_rate
 from ._process import find_process
 from ._records import CaptionLog, History, data_hash, environment
+from ._runinput import differences, from_datasets, pair_list
 from ._steps import Stepper
 from ._trackers import make_trackers
 from ._validate import METRICS, Validator
@@ -26,7 +27,6 @@ from .captions import CaptionMixer
 from .loader import Loader, readable_pairs, shuffled_pairs
 from .losses import clamp_log_scale
 from .model import build_trainable
-from .pairs import PairList
 from .sampler import Batches
 
 __all__ = ["Run"]
@@ -93,10 +93,10 @@ class Run:
             if not config.data.path:
                 msg = "name a data set in data.path, or give pairs"
                 raise InvalidQueryError(msg)
-            pairs = _from_datasets(config.data.path, config.data.train)
+            pairs = from_datasets(config.data.path, config.data.train)
             if validation is None:
-                validation = _from_datasets(config.data.path, config.data.validation)
-        pairs, validation = _pair_list("pairs", pairs), validation
+                validation = from_datasets(config.data.path, config.data.validation)
+        pairs, validation = pair_list("pairs", pairs), validation
         if config.data.max_per_group is not None:
             pairs = pairs.limit_groups(config.data.max_per_group, seed=config.run.seed)
         if config.data.limit is not None:
@@ -106,7 +106,7 @@ class Run:
         pairs, self.failed = readable_pairs(pairs, workers=config.run.workers)
         pairs.check(min_groups=2, sources=sources)
         if validation is not None:
-            validation = _pair_list("validation", validation)
+            validation = pair_list("validation", validation)
         self.validation = validation if validation is not None and validation else None
         if config.run.shuffle_pairs:
             pairs = shuffled_pairs(pairs, config.run.seed)
@@ -174,19 +174,19 @@ class Run:
     def _compare(self, found):
         """Refuse a checkpoint of another run, and say what differs."""
         state, config = found.state, self.config.to_dict()
-        differences = []
+        odd = []
         if state["config_hash"] != self.config.hash:
-            differences += _differences(state["config"], config)
+            odd += differences(state["config"], config)
         if state["base"] != self._identity():
-            differences.append(f"the weights of model.base {config['model']['base']!r}")
+            odd.append(f"the weights of model.base {config['model']['base']!r}")
         if state["data_hash"] != self.data_hash:
-            differences.append(
+            odd.append(
                 f"the training pairs ({state['pairs']} then, {len(self.pairs)} now)"
             )
-        if differences:
+        if odd:
             msg = (
                 f"{found.path} belongs to another run, these differ: "
-                f"{'; '.join(differences)}. Name another run.output, or put them back"
+                f"{'; '.join(odd)}. Name another run.output, or put them back"
             )
             raise CheckpointError(msg)
 
@@ -380,30 +380,3 @@ class Run:
         """End what was begun."""
         for tracker in self.trackers:
             tracker.close()
-
-
-def _pair_list(name, pairs):
-    if isinstance(pairs, PairList):
-        return pairs
-    if isinstance(pairs, str | bytes):
-        msg = f"{name} must be a PairList, got {type(pairs).__name__}"
-        raise InvalidQueryError(msg)
-    return PairList(pairs)
-
-
-def _from_datasets(paths, split):
-    parts = [PairList.from_dataset(path, split) for path in paths]
-    return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
-
-
-def _differences(then, now, prefix=""):
-    """Name settings that differ, with both values."""
-    found = []
-    for name in sorted({*then, *now}):
-        a, b = then.get(name), now.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += _differences(a, b, f"{prefix}{name}.")
-        elif a != b and f"{prefix}{name}" != "recipe":
-            found.append(f"{prefix}{name} ({a!r} then, {b!r} now)")
-    logistics = ("output", "workers", "save_every", "keep", "log", "device")
-    return [f for f in found if not f.startswith(tuple(f"run.{n} " for n in logistics))]

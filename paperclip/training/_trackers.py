@@ -60,7 +60,7 @@ class Wandb:
     """Log to Weights & Biases, as its own settings say where and who."""
 
     def __init__(self, directory, config):
-        wandb = import_optional("wandb", extra="train", purpose="run.log 'wandb'")
+        wandb = import_optional("wandb", extra="wandb", purpose="run.log 'wandb'")
         self._run = wandb.init(
             project="paperclip", dir=str(directory), config=config.to_dict()
         )

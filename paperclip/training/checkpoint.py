@@ -12,18 +12,24 @@ Nothing in them is a pickle.
 
 import json
 import os
-import re
 import shutil
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paperclip.exceptions import (
-    CheckpointError,
-    CheckpointWriteError,
-    TrainingWarning,
-)
+from paperclip.exceptions import CheckpointError, TrainingWarning
 from paperclip.utils.files import sha256_of
+
+from ._ckptfiles import (
+    NAME,
+    STATE,
+    list_checkpoints,
+    point,
+    prune,
+    sync,
+    write_error,
+    write_tensors,
+)
 
 __all__ = [
     "Checkpoint",
@@ -36,11 +42,9 @@ __all__ = [
     "save_checkpoint",
 ]
 
-_NAME = re.compile(r"step-(\d{6,})")
 _WEIGHTS = "weights.safetensors"
 _AVERAGE = "average.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
-_STATE = "state.json"
 _FORMAT = 1
 
 
@@ -113,43 +117,20 @@ def save_checkpoint(folder, step, state, *, model, optimizer, average=None):
     try:
         part.mkdir(parents=True)
         for name, content in tensors.items():
-            _write_tensors(part / name, content)
+            write_tensors(part / name, content)
         digests = {name: sha256_of(part / name) for name in tensors}
         state = {"format": _FORMAT, "step": step, **state, "files": digests}
-        (part / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        _sync(part / _STATE)
-        _sync(part)
+        (part / STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+        sync(part / STATE)
+        sync(part)
         part.rename(target)
-        _sync(folder)
-        _point(folder / "last", target.name)
+        sync(folder)
+        point(folder / "last", target.name)
     except OSError as exc:
         raise write_error(target, exc) from exc
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Checkpoint(target, step, state)
-
-
-def write_error(path, exc):
-    """
-    Say that something could not be written.
-
-    Parameters
-    ----------
-    path : path-like
-        What.
-    exc : OSError
-        Why.
-
-    Returns
-    -------
-    error : CheckpointWriteError
-        To be raised.
-    """
-    msg = (
-        f"{path} cannot be written ({exc.strerror or exc}); the last checkpoint is "
-        "intact. Make room and start the run again, it goes on from there"
-    )
-    return CheckpointWriteError(msg)
 
 
 def mark_best(folder, checkpoint):
@@ -164,43 +145,9 @@ def mark_best(folder, checkpoint):
         The one.
     """
     try:
-        _point(Path(folder) / "best", checkpoint.path.name)
+        point(Path(folder) / "best", checkpoint.path.name)
     except OSError as exc:
         raise write_error(Path(folder) / "best", exc) from exc
-
-
-def _point(path, name):
-    part = path.with_name(f".part-{os.getpid()}-{path.name}")
-    try:
-        part.write_text(name + "\n", encoding="ascii")
-        _sync(part)
-        part.replace(path)
-        _sync(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_tensors(path, tensors):
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: t.detach().cpu().clone().contiguous() for name, t in tensors.items()
-    }
-    try:
-        save_file(tensors, path)
-    except SafetensorError as exc:  # it wraps what the system says
-        raise OSError(str(exc)) from exc
-    _sync(path)
-
-
-def _sync(path):
-    """Wait until a file or a directory is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _optimizer_tensors(optimizer):
@@ -210,26 +157,6 @@ def _optimizer_tensors(optimizer):
             for key, value in optimizer.state.get(parameter, {}).items():
                 tensors[f"{key}/{name}"] = value
     return tensors
-
-
-def list_checkpoints(folder):
-    """
-    List the checkpoints of a run.
-
-    Parameters
-    ----------
-    folder : path-like
-        The run's ``checkpoints``.
-
-    Returns
-    -------
-    checkpoints : list of `~pathlib.Path`
-        Oldest first.
-    """
-    folder = Path(folder)
-    found = folder.iterdir() if folder.is_dir() else []
-    named = [(int(m[1]), p) for p in found if (m := _NAME.fullmatch(p.name))]
-    return [path for _, path in sorted(named)]
 
 
 def read_checkpoint(path):
@@ -253,10 +180,10 @@ def read_checkpoint(path):
     """
     path = Path(path)
     try:
-        state = json.loads((path / _STATE).read_text(encoding="utf-8"))
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
         bad = [n for n, d in state["files"].items() if sha256_of(path / n) != d]
         if state["format"] != _FORMAT or bad:
-            msg = f"checkpoint {path} is damaged or of another version: {bad or _STATE}"
+            msg = f"checkpoint {path} is damaged or of another version: {bad or STATE}"
             raise CheckpointError(msg)
         return Checkpoint(path, int(state["step"]), state)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
@@ -328,7 +255,7 @@ def best_checkpoint(folder):
         name = (folder / "best").read_text(encoding="ascii").strip()
     except OSError:
         return last_checkpoint(folder)
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         msg = f"{folder / 'best'} must name a checkpoint, got {name[:40]!r}"
         raise CheckpointError(msg)
     return read_checkpoint(folder / name)
@@ -429,46 +356,3 @@ def _like(tensor, parameter):
         return tensor.to(parameter.device)
     # fused optimizers go through the memory of both side by side
     return torch.empty_like(parameter).copy_(tensor).detach()
-
-
-def prune(folder, keep, metric, mode):
-    """
-    Remove checkpoints that are neither the last one nor among the best.
-
-    Parameters
-    ----------
-    folder : path-like
-        The run's ``checkpoints``.
-    keep : int
-        How many of the best are kept.
-    metric : str
-        What tells the best; without a figure, newer ones are better.
-    mode : {"max", "min"}
-        Whether larger or smaller is better.
-
-    Returns
-    -------
-    removed : list of `~pathlib.Path`
-        What is gone.
-    """
-    paths = list_checkpoints(folder)
-    scored = []
-    for number, path in enumerate(paths):
-        try:
-            state = json.loads((path / _STATE).read_text(encoding="utf-8"))
-            value = state["metrics"].get(metric)
-        except (OSError, ValueError, KeyError):
-            value = None
-        if value is None:
-            scored.append((False, 0.0, number, path))
-        else:  # of equal ones the first, as it is the one that was marked
-            scored.append((True, value if mode == "max" else -value, -number, path))
-    scored.sort(key=lambda item: item[:3], reverse=True)
-    kept = {path for *_, path in scored[:keep]} | set(paths[-1:])
-    removed = [path for path in paths if path not in kept]
-    for path in removed:
-        # under another name first: a half removed one must not look whole
-        doomed = path.with_name(f".part-{os.getpid()}-gone-{path.name}")
-        path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-    return removed

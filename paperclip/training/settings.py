@@ -302,13 +302,16 @@ class RunSettings(Settings):
     seed : int
         Seed of everything that is random; 0 is a seed.
     workers : int
-        Processes that read pictures; 0 reads in the main process.
+        Threads that read and change pictures ahead of the model; 0 does it
+        between the steps.
     eval_every, save_every : int
         Steps between evaluations and between checkpoints.
     keep : int
         Best checkpoints that are kept.
     metric : str
-        What the best one is told by.
+        What the best one is told by: "top10" (share of validation pictures
+        whose own caption is among the best 10 % of all), "top10_text" (the
+        other way round), "top1", "recall1", "recall5" or "median_rank".
     metric_mode : {"max", "min"}
         Whether larger or smaller is better.
     patience : int, optional

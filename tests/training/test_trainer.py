@@ -227,6 +227,13 @@ def test_patience_ends_a_run(base, tmp_path):
     assert (again.steps, again.best) == (result.steps, result.best)
 
 
+def test_curves_go_to_tensorboard(base, tmp_path):
+    pytest.importorskip("tensorboard")
+    config = tiny_config(base, tmp_path, {"run.log": ["tensorboard"]})
+    finetune(config, pairs=tiny_pairs(), validation=tiny_pairs(16, 1))
+    assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
 def test_best_checkpoints_are_kept(base, tmp_path):
     changes = {"run.eval_every": 2, "run.keep": 2, "optim.steps": 10}
     config = tiny_config(base, tmp_path, changes)
@@ -361,10 +368,10 @@ def test_loss_that_is_not_finite(base, tmp_path):
 
 
 def test_full_disk_while_saving(base, tmp_path, monkeypatch):
-    import paperclip.training.checkpoint as module
+    from paperclip.training import _ckptfiles, checkpoint
 
     config = tiny_config(base, tmp_path, {"run.save_every": 2, "optim.steps": 6})
-    real, calls = module._sync, []
+    real, calls = _ckptfiles.sync, []
 
     def sync(path):
         calls.append(path)
@@ -373,7 +380,8 @@ def test_full_disk_while_saving(base, tmp_path, monkeypatch):
         real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_sync", sync)
+        for module in (_ckptfiles, checkpoint):
+            patch.setattr(module, "sync", sync)
         with pytest.raises(
             CheckpointWriteError, match=r"No space left.*last checkpoint"
         ):
