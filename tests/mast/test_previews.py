@@ -134,7 +134,7 @@ def test_a_cache_that_cannot_be_written_is_named(mast, tmp_path):
     client, observations = observed(proposal_id="15500")
     with (
         conf.set_temp("cache_dir", str(tmp_path / "file" / "cache")),
-        pytest.raises(DataSetWriteError, match=r"cannot write .*file.*choose a fo"),
+        pytest.raises(DataSetWriteError, match=r"cannot write .*file.*choose a folder"),
     ):
         get_previews(client, observations, check=read_preview)
 

@@ -300,7 +300,7 @@ def test_rights_are_checked_and_their_case_does_not_matter(mast):
     assert len(both) == len(get_product_list(client, some, data_rights=None))
     assert len(both) > len(public)
     asked = len(mast.requests)
-    for rights in ("PUBLICK", 3, [], ["PUBLIC", None]):
+    for rights in ("SECRET", 3, [], ["PUBLIC", None]):
         for call in (get_product_list, list_previews):
             with pytest.raises(InvalidQueryError, match="data_rights must be one or"):
                 call(client, some, data_rights=rights)
