@@ -10,15 +10,16 @@ from paperclip.cli.building import BUILDING
 from paperclip.cli.datasets import DATASETS
 from paperclip.cli.looking import LOOKING
 from paperclip.cli.searching import SEARCHING
+from paperclip.cli.training import TRAINING
 
 __all__ = ["COMMANDS", "GROUPS"]
 
 GROUPS = {
     "index": "Build an index and look at it",
-    "model": "Look at models and fetch them",
+    "model": "Look at models, fetch and publish them",
     "dataset": "Make training sets and look at them",
 }
 """What the groups of commands are for, by name."""
 
-COMMANDS = (*SEARCHING, *BUILDING, *LOOKING, *DATASETS)
+COMMANDS = (*SEARCHING, *BUILDING, *LOOKING, *DATASETS, *TRAINING)
 """All commands, in the order of the help."""

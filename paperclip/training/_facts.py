@@ -112,7 +112,9 @@ def _of_splits(parts):
     }
     train = parts.get("train")
     digest = {} if train is None else {"hash": data_hash(train)}
-    return {**digest, "splits": splits}
+    groups = [set(pairs.groups) for pairs in parts.values()]
+    apart = sum(map(len, groups)) == len(set().union(*groups))
+    return {**digest, "splits": splits, "apart": apart and len(groups) > 1}
 
 
 def versions():

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from numbers import Real
 
+import numpy as np
+
 from paperclip.exceptions import InvalidQueryError
 
 __all__ = ["metric_rows", "model_card"]
@@ -89,7 +91,7 @@ def metric_rows(metrics):
     Raises
     ------
     InvalidQueryError
-        If a value is not a finite number, or outside of its interval.
+        If a value is not a finite number, or an interval ends before it begins.
     """
     if metrics is None:
         return []
@@ -111,16 +113,13 @@ def _of_table(table):
             f"{', '.join(table.colnames)}"
         )
         raise InvalidQueryError(msg)
-    extra = [
-        n
-        for n in table.colnames
-        if n not in (label, "value", "low", "high") and table[n].dtype.kind in "UO"
-    ]
+    extra = [n for n in ("subset",) if n in table.colnames]
     found = {}
     for row in table:
         name = ", ".join(str(row[n]) for n in (label, *extra) if str(row[n]) != "--")
         limits = (row[n] if n in table.colnames else None for n in ("low", "high"))
-        found[name] = (row["value"], *limits)
+        if _number(row["value"]) is not None:  # figures may be missing in a table
+            found[name] = (row["value"], *limits)
     return found
 
 
@@ -138,17 +137,16 @@ def _metric(name, given):
         raise InvalidQueryError(msg)
     if low is None or high is None:
         low = high = None
-    elif not low <= value <= high:
-        msg = (
-            f"metrics[{name!r}] must lie in its interval, got {value:g} and "
-            f"{low:g} to {high:g}"
-        )
+    elif low > high:
+        msg = f"metrics[{name!r}] must have low <= high, got {low:g} and {high:g}"
         raise InvalidQueryError(msg)
     return {"name": name, "value": value, "low": low, "high": high}
 
 
 def _number(value):
     """Return a finite float, or None for what is missing."""
+    if np.ma.is_masked(value):
+        return None
     try:
         number = float(value)
     except (TypeError, ValueError):
@@ -282,7 +280,8 @@ def _data(data):
                 row = splits[split]
                 pairs, groups = (_shown(row.get(key)) for key in ("pairs", "groups"))
                 lines.append(f"| {_plain(split)} | {pairs} | {groups} |")
-        lines += ["", "No group (such as a proposal) is in two splits."]
+        if data.get("apart"):
+            lines += ["", "No group (such as a proposal) is in two splits."]
     if data.get("hash"):
         lines.append(f"\nHash of the pairs: `{data['hash']}`.")
     if len(lines) == 1:

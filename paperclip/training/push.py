@@ -25,7 +25,7 @@ from paperclip.utils.offline import is_offline
 
 from .publish import MANIFEST_NAME, PUBLISHED, compare_encoders
 
-__all__ = ["PushedModel", "push_model"]
+__all__ = ["PushedModel", "choose_files", "push_model"]
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ def push_model(
             "off; set paperclip.conf.offline to False and unset HF_HUB_OFFLINE"
         )
         raise OfflineError(msg)
-    names, left_out = _choose(directory)
+    names, left_out = choose_files(directory)
     if left_out:
         msg = f"{', '.join(left_out)} of {directory} is no part of a model; left out"
         warnings.warn(msg, PaperclipWarning, stacklevel=2)
@@ -184,8 +184,25 @@ def _check_names(repo, revision):
         raise InvalidQueryError(msg)
 
 
-def _choose(directory):
-    """Return the names of the files to send, and of what stays here."""
+def choose_files(directory):
+    """
+    Tell what of a directory would be published.
+
+    Parameters
+    ----------
+    directory : `~pathlib.Path`
+        Made by `save_model`.
+
+    Returns
+    -------
+    names, left_out : list of str
+        Files to send, and what else is there.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelLoadError
+        If it is no such directory, or a file is damaged.
+    """
     if not directory.is_dir():
         msg = f"no directory {str(directory)!r}; 'paperclip model save' makes one"
         raise ModelNotFoundError(msg)

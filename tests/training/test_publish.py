@@ -243,8 +243,8 @@ def test_bad_arguments_of_save(finished, tiny, tmp_path):
         save_model(finished, finished, licence="mit")
     with pytest.raises(InvalidQueryError, match="name must be a title"):
         save_model(finished, target, licence="mit", name=" ")
-    with pytest.raises(InvalidQueryError, match=r"metrics\['a'\] must lie in its"):
-        save_model(finished, target, licence="mit", metrics={"a": (1, 2, 3)})
+    with pytest.raises(InvalidQueryError, match=r"metrics\['a'\] must have low"):
+        save_model(finished, target, licence="mit", metrics={"a": (1, 3, 2)})
     with pytest.raises(InvalidQueryError, match="data must be a str"):
         save_model(finished, target, licence="mit", data=4)
     with pytest.raises(ModelNotFoundError, match="no model"):
@@ -269,6 +269,7 @@ def test_data_of_pairs_is_counted_and_hashed(tiny, tmp_path):
     data = saved.manifest["data"]
     assert data["splits"]["train"] == {"pairs": 12, "groups": 3}
     assert len(data["hash"]) == 16
+    assert data["apart"]
     assert "| train | 12 | 3 |" in (saved.directory / "README.md").read_text()
     other = save_model(tiny["native"], tmp_path / "n", licence="mit", data=pairs[1:12])
     assert other.manifest["data"]["hash"] != data["hash"]

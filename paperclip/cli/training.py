@@ -1,0 +1,461 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The commands that train models, judge them and publish them."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from paperclip.cli.arguments import Command, add_output_options
+from paperclip.cli.output import Destination
+from paperclip.cli.terminal import clear_status, say, show_status
+from paperclip.exceptions import DataSetError, InvalidQueryError
+
+__all__ = ["TRAINING"]
+
+_SETTINGS = (".toml", ".yaml", ".yml", ".json")
+
+
+# ---- types of arguments
+
+
+def _change(text):
+    name, equals, _ = text.partition("=")
+    if not equals or "." not in name:
+        msg = f"must read group.name=value, such as optim.lr=1e-4, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return text
+
+
+# ---- train
+
+
+def _train_arguments(parser):
+    parser.description += (
+        " The same command goes on where a run ended when it was interrupted. With "
+        "several processors: torchrun --nproc-per-node N -m paperclip train ..."
+    )
+    parser.add_argument(
+        "places",
+        nargs="*",
+        metavar="CONFIG OUT",
+        help=f"settings ({', '.join(_SETTINGS)}), and the directory of the run; "
+        "either may be left out",
+    )
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="'default', 'paper' or 'head', in place of CONFIG",
+    )
+    parser.add_argument(
+        "--data",
+        action="append",
+        metavar="DATASET",
+        help="a data set, or a table of one's own; may be given several times",
+    )
+    parser.add_argument("--output", metavar="DIR", help="the same as OUT")
+    parser.add_argument(
+        "--model", metavar="NAME", help="where to begin; the same as model.base"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_change,
+        dest="changes",
+        metavar="NAME=VALUE",
+        help="change a setting, such as optim.lr=1e-4; may be given several times",
+    )
+    parser.add_argument(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on with a run in OUT; --no-resume refuses to touch one",
+    )
+    parser.add_argument(
+        "--show", action="store_true", help="write all settings to stdout, and end"
+    )
+
+
+def _train(args):
+    from paperclip.training import TrainingConfig, finetune
+
+    path, output = _places(args)
+    if path is not None and args.recipe is not None:
+        args.fail(f"--recipe is named in {path} already; leave one of them out")
+    if path is None:
+        config = TrainingConfig.recipe(args.recipe or "default")
+    else:
+        config = TrainingConfig.from_file(path)
+    given = {"run.output": output, "model.base": args.model, "data.path": args.data}
+    config = config.replace({name: v for name, v in given.items() if v is not None})
+    config = config.replace(*args.changes)
+    if args.show:
+        sys.stdout.write(config.to_toml())
+        return 0
+    if config.run.output is None:
+        args.fail("name a directory for the run, for example --output run1")
+    if not config.data.path:
+        args.fail("name what to train on, for example --data DATASET")
+    show_status("reading the pairs ...")
+    pairs = _pairs(config.data.path, config.data.train)
+    validation = _validation(config.data)
+    _warn_of_overlap(pairs, validation)
+    show_status("loading the model ...")
+    try:
+        result = finetune(
+            config,
+            pairs=pairs,
+            validation=validation,
+            resume=args.resume,
+            callbacks=[_show_progress],
+        )
+    except KeyboardInterrupt:
+        say(f"the same command goes on from the last checkpoint in {config.run.output}")
+        raise
+    if os.environ.get("RANK", "0") == "0":
+        facts = {
+            "run": str(result.directory),
+            "model": str(result.model),
+            "steps": result.steps,
+            "ended": "nothing got better" if result.stopped == "patience" else "done",
+            "best_step": result.best,
+        }
+        facts |= {f"validation_{k}": f"{v:.4g}" for k, v in result.metrics.items()}
+        Destination("text", None, None).write_facts(facts)
+    return 0
+
+
+def _places(args):
+    """Return the file of settings and the directory of the run."""
+    files = [word for word in args.places if word.lower().endswith(_SETTINGS)]
+    folders = [word for word in args.places if word not in files]
+    if args.output is not None:
+        folders.append(args.output)
+    if len(files) > 1:
+        args.fail(f"give one file of settings, got {' and '.join(files)}")
+    if len(folders) > 1:
+        args.fail(f"give one directory for the run, got {' and '.join(folders)}")
+    return files[0] if files else None, folders[0] if folders else None
+
+
+def _pairs(paths, split):
+    from paperclip.training import PairList, read_pairs
+
+    parts = [read_pairs(path, split) for path in paths]
+    return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
+
+
+def _validation(settings):
+    try:
+        return _pairs(settings.path, settings.validation)
+    except (DataSetError, InvalidQueryError) as exc:
+        say(f"no figures while training, and the last step is the result: {exc}")
+        return None
+
+
+def _warn_of_overlap(pairs, validation):
+    both = set(pairs.groups) & set(validation.groups if validation else ())
+    if both:
+        named = ", ".join(sorted(both)[:3])
+        say(
+            f"warning: {len(both)} groups are in training and in validation ({named}); "
+            "figures will look better than they are"
+        )
+
+
+def _show_progress(progress):
+    left = _duration(progress.seconds_left)
+    line = f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}"
+    if progress.metrics:
+        name, value = next(iter(progress.metrics.items()))
+        say(f"{line}, {name} {value:.3f}, {left} left")
+    else:
+        pace = progress.samples_per_second
+        show_status(f"{line}, {pace:.3g} pairs per second, {left} left ...")
+    if progress.step == progress.steps:
+        clear_status()
+
+
+def _duration(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+# ---- evaluate
+
+
+def _evaluate_arguments(parser):
+    parser.description += (
+        " Every pair counts once, as it is; intervals are 95 %, by bootstrap over "
+        "proposals."
+    )
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="a run, 'builtin', 'org/name[@revision]' on the Hugging Face Hub, or a "
+        "model directory",
+    )
+    parser.add_argument(
+        "data", metavar="DATASET", help="a data set, or a table of one's own"
+    )
+    parser.add_argument(
+        "--split",
+        default="test",
+        metavar="NAME",
+        help="'train', 'validation', 'test' (the default) or 'all'",
+    )
+    parser.add_argument(
+        "--texts",
+        default="abstract",
+        metavar="SOURCE",
+        help="which texts are looked for, 'abstract' by default; of several, with "
+        "commas between them, the first that a pair has",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="COLUMN",
+        help="also measure the pictures of each value on their own, such as mission",
+    )
+    parser.add_argument(
+        "--records", metavar="DIR", help="also write what is known of every picture"
+    )
+    parser.add_argument(
+        "--device", metavar="DEVICE", help="'auto', 'cpu', 'cuda', 'cuda:1' or 'mps'"
+    )
+    add_output_options(parser, columns=False)
+
+
+def _evaluate(args):
+    from paperclip.models import load_encoder
+    from paperclip.training import evaluate, read_pairs
+
+    destination = Destination.from_args(args)
+    pairs = read_pairs(args.data, None if args.split == "all" else args.split)
+    show_status("loading the model ...")
+    encoder = load_encoder(_model_of(args.model), device=args.device)
+    show_status(f"encoding {len(pairs)} pictures ...")
+    found = evaluate(
+        encoder,
+        pairs,
+        texts=args.texts.split(","),
+        by=args.by,
+        records=args.records,
+        progress=lambda done: show_status(f"encoded {done} of {len(pairs)} ..."),
+    )
+    clear_status()
+    view = {
+        "subset": ("subset", None),
+        "name": ("figure", None),
+        "value": ("value", ".4g"),
+        "low": ("low", ".4g"),
+        "high": ("high", ".4g"),
+        "chance": ("chance", ".4g"),
+        "n": ("n", None),
+    }
+    heading = [
+        ("model", f"{args.model} ({encoder.fingerprint})"),
+        ("data", f"{args.data} ({args.split})"),
+        ("pictures", found.settings["n_pictures"]),
+        ("proposals", found.settings["n_proposals"]),
+        ("texts", args.texts),
+    ]
+    destination.write(found.metrics, view=view, heading=heading)
+    return 0
+
+
+def _model_of(name):
+    """Return the model of a run, or the name itself."""
+    from paperclip.models.hub import CONFIG_NAME
+
+    inner = Path(name).expanduser() / "model"
+    return inner if (inner / CONFIG_NAME).is_file() else name
+
+
+# ---- model save
+
+
+def _save_arguments(parser):
+    parser.description += " DIR appears when it is complete."
+    parser.add_argument("source", metavar="RUN", help="a run, or a model directory")
+    parser.add_argument("directory", metavar="DIR", help="new directory")
+    parser.add_argument(
+        "--licence",
+        "--license",
+        required=True,
+        metavar="NAME",
+        help="short name, such as cc-by-4.0, apache-2.0, other",
+    )
+    parser.add_argument("--name", metavar="TEXT", help="title of the card")
+    parser.add_argument("--description", default="", metavar="TEXT", help="its purpose")
+    parser.add_argument(
+        "--data", metavar="TEXT", help="name of the data; by default as in the run"
+    )
+    parser.add_argument(
+        "--metrics",
+        metavar="FILE",
+        help="table of figures, as 'paperclip evaluate --output FILE' writes it",
+    )
+    parser.add_argument(
+        "--split", metavar="NAME", help="what the figures of FILE were measured on"
+    )
+    parser.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        dest="limits",
+        metavar="TEXT",
+        help="where the model fails; may be given several times",
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="half precision, the loss is measured"
+    )
+    parser.add_argument(
+        "--repo", metavar="ORG/NAME", help="name on the Hub, for the examples"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace a saved model in DIR"
+    )
+
+
+def _save(args):
+    from paperclip.training import save_model
+
+    metrics = None if args.metrics is None else _table(args.metrics)
+    show_status("saving the model ...")
+    saved = save_model(
+        args.source,
+        args.directory,
+        licence=args.licence,
+        name=args.name,
+        description=args.description,
+        data=args.data,
+        metrics=metrics,
+        evaluated_on=args.split,
+        limits=args.limits,
+        half=args.half,
+        repo=args.repo,
+        overwrite=args.overwrite,
+    )
+    clear_status()
+    model = saved.manifest["model"]
+    facts = {
+        "model": str(saved.directory),
+        "fingerprint": saved.fingerprint,
+        "precision": model["precision"],
+        "size": f"{model['bytes'] / 1e6:.3g} MB",
+        "card": str(saved.directory / "README.md"),
+    }
+    if args.half:
+        facts["lowest_cosine"] = f"{model['half']['lowest_cosine']:.6f}"
+    Destination("text", None, None).write_facts(facts)
+    return 0
+
+
+def _table(path):
+    """Read figures that ``paperclip evaluate`` wrote."""
+    import json
+
+    from astropy.table import Table
+
+    try:
+        if path.lower().endswith(".json"):
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            return Table(content["rows"])
+        return Table.read(path)
+    except (ValueError, TypeError, LookupError) as exc:
+        msg = f"{path} cannot be read as a table of figures: {exc}"
+        raise InvalidQueryError(msg) from exc
+
+
+# ---- model push
+
+
+def _push_arguments(parser):
+    parser.description += (
+        " What arrived is fetched back and compared. The Hub knows you by 'hf auth "
+        "login' or the environment variable HF_TOKEN."
+    )
+    parser.add_argument(
+        "directory", metavar="DIR", help="made by 'paperclip model save'"
+    )
+    parser.add_argument("repo", metavar="ORG/NAME", help="repository on the Hub")
+    parser.add_argument(
+        "--public", action="store_true", help="let everybody see a new repository"
+    )
+    parser.add_argument(
+        "--update", action="store_true", help="add a commit to one that exists"
+    )
+    parser.add_argument(
+        "--revision", default="main", metavar="BRANCH", help="'main' by default"
+    )
+    parser.add_argument("--message", metavar="TEXT", help="message of the commit")
+    parser.add_argument(
+        "--no-check", action="store_true", help="do not fetch it back and compare"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be sent, and end"
+    )
+
+
+def _push(args):
+    from paperclip.training.push import choose_files, push_model
+
+    if args.dry_run:
+        names, left_out = choose_files(Path(args.directory).expanduser())
+        facts = {"repository": args.repo, "files": ", ".join(names)}
+        facts["left_out"] = ", ".join(left_out) or "nothing"
+        Destination("text", None, None).write_facts(facts)
+        return 0
+    show_status(f"publishing {args.repo} ...")
+    pushed = push_model(
+        args.directory,
+        args.repo,
+        private=not args.public,
+        exist_ok=args.update,
+        revision=args.revision,
+        message=args.message,
+        check=not args.no_check,
+    )
+    clear_status()
+    facts = {
+        "repository": pushed.repo,
+        "revision": pushed.revision,
+        "commit": pushed.url,
+        "files": ", ".join(pushed.files),
+    }
+    if pushed.difference is not None:
+        facts["difference"] = f"{pushed.difference:.1g}"
+    Destination("text", None, None).write_facts(facts)
+    return 0
+
+
+TRAINING = (
+    Command(
+        "train",
+        "Train a model on a data set",
+        _train_arguments,
+        _train,
+    ),
+    Command(
+        "evaluate",
+        "Measure how well a model finds pictures and texts",
+        _evaluate_arguments,
+        _evaluate,
+    ),
+    Command(
+        "model save",
+        "Save a trained model with a card that says what it is",
+        _save_arguments,
+        _save,
+    ),
+    Command(
+        "model push",
+        "Publish a saved model on the Hugging Face Hub",
+        _push_arguments,
+        _push,
+    ),
+)
+"""The commands of this module."""
