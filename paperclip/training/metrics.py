@@ -12,13 +12,7 @@ import numpy as np
 
 from paperclip.exceptions import InvalidQueryError
 
-from ._ties import (
-    Ranks,
-    auc,
-    tied_average_precision,
-    tied_ndcg,
-    tied_success,
-)
+from ._ties import Ranks, auc
 
 __all__ = [
     "Ranks",
@@ -27,9 +21,6 @@ __all__ = [
     "pair_ranks",
     "retrieval_accuracy",
     "summary",
-    "tied_average_precision",
-    "tied_ndcg",
-    "tied_success",
     "unit_rows",
 ]
 
@@ -76,7 +67,23 @@ def unit_rows(name, vectors):
 
 
 def check_own(own, n, m):
-    """Return the captions' places as integers, or say what is wrong."""
+    """
+    Return the captions' places as integers, or say what is wrong.
+
+    Parameters
+    ----------
+    own : array-like of int, shape (n,)
+        The caption of each picture.
+    n : int
+        How many pictures there are.
+    m : int
+        How many captions there are.
+
+    Returns
+    -------
+    own : `~numpy.ndarray` of int, shape (n,)
+        The same.
+    """
     own = np.asarray(own)
     if own.shape != (n,) or own.dtype.kind not in "iu":
         msg = (
@@ -91,7 +98,21 @@ def check_own(own, n, m):
 
 
 def group_codes(groups, own):
-    """Return a number per picture; the caption is the group if none is given."""
+    """
+    Return a number per picture; the caption is the group if none is given.
+
+    Parameters
+    ----------
+    groups : sequence, length n, or None
+        Proposal of each picture.
+    own : `~numpy.ndarray` of int, shape (n,)
+        The caption of each picture.
+
+    Returns
+    -------
+    codes : `~numpy.ndarray` of int, shape (n,)
+        Equal where the groups are equal.
+    """
     if groups is None:
         return own
     if len(groups) != len(own):
@@ -196,7 +217,23 @@ def image_ranks(image_vectors, text_vectors, own, *, groups=None, log_scale=None
 
 
 def cross_entropy(block, right, scale):
-    """Return minus the logarithm of the softmax of the right answers."""
+    """
+    Return minus the logarithm of the softmax of the right answers.
+
+    Parameters
+    ----------
+    block : `~numpy.ndarray`, shape (b, m)
+        Similarities.
+    right : `~numpy.ndarray`, shape (b,)
+        Similarity of the right answer of each row.
+    scale : float
+        Factor on the similarities.
+
+    Returns
+    -------
+    loss : `~numpy.ndarray`, shape (b,)
+        In nats.
+    """
     logits = scale * (block.astype(np.float64) - right[:, None])
     top = np.maximum(logits.max(1, initial=0), 0)
     return top + np.log(np.exp(logits - top[:, None]).sum(1))
@@ -263,7 +300,19 @@ def retrieval_accuracy(image_vectors, text_vectors, own, fraction=0.1, *, groups
 
 
 def check_fraction(fraction):
-    """Return a fraction above 0 and at most 1, or say what is wrong."""
+    """
+    Return a fraction above 0 and at most 1, or say what is wrong.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the captions.
+
+    Returns
+    -------
+    fraction : float
+        The same.
+    """
     try:
         value = float(fraction)
     except (TypeError, ValueError):
@@ -280,7 +329,15 @@ def summary(image_vectors, text_vectors, own, *, groups=None, log_scale=None):
 
     Parameters
     ----------
-    image_vectors, text_vectors, own, groups, log_scale
+    image_vectors : array-like, shape (n, d)
+        As for `image_ranks`.
+    text_vectors : array-like, shape (m, d)
+        As for `image_ranks`.
+    own : array-like of int, shape (n,)
+        As for `image_ranks`.
+    groups : sequence, length n, optional
+        As for `image_ranks`.
+    log_scale : float, optional
         As for `image_ranks`.
 
     Returns
@@ -323,7 +380,15 @@ def pair_ranks(image_vectors, text_vectors, own, *, groups=None, log_scale=None)
 
     Parameters
     ----------
-    image_vectors, text_vectors, own, groups, log_scale
+    image_vectors : array-like, shape (n, d)
+        As for `image_ranks`.
+    text_vectors : array-like, shape (m, d)
+        As for `image_ranks`.
+    own : array-like of int, shape (n,)
+        As for `image_ranks`.
+    groups : sequence, length n, optional
+        As for `image_ranks`.
+    log_scale : float, optional
         As for `image_ranks`.
 
     Returns
@@ -357,13 +422,41 @@ def pair_ranks(image_vectors, text_vectors, own, *, groups=None, log_scale=None)
 
 
 def members_of(own):
-    """Return the captions that pictures have, and the pictures of each."""
+    """
+    Return the captions that pictures have, and the pictures of each.
+
+    Parameters
+    ----------
+    own : `~numpy.ndarray` of int, shape (n,)
+        The caption of each picture.
+
+    Returns
+    -------
+    used : `~numpy.ndarray` of int
+        Captions that occur.
+    members : list of `~numpy.ndarray`
+        Pictures of each of them.
+    """
     order = np.argsort(own, kind="stable")
     used, starts = np.unique(own[order], return_index=True)
     return used, np.split(order, starts[1:])
 
 
 def others_than(codes, right):
-    """Tell which pictures are of no group that a right one is of."""
+    """
+    Tell which pictures are of no group that a right one is of.
+
+    Parameters
+    ----------
+    codes : `~numpy.ndarray` of int, shape (n,)
+        Group of each picture.
+    right : `~numpy.ndarray` of int
+        The right pictures.
+
+    Returns
+    -------
+    others : `~numpy.ndarray` of bool, shape (n,)
+        True for pictures of other groups.
+    """
     groups = np.unique(codes[right])
     return codes != groups[0] if len(groups) == 1 else ~np.isin(codes, groups)
