@@ -23,7 +23,19 @@ _K1, _B = 1.2, 0.75
 
 
 def words_of(text):
-    """Return the words of a text in lower case, in order."""
+    """
+    Return the words of a text in lower case, in order.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+
+    Returns
+    -------
+    words : list of str
+        Letters and digits only.
+    """
     return _WORD.findall(text.casefold())
 
 

@@ -69,7 +69,7 @@ class Checkpoint:
 
     @property
     def metrics(self):
-        """Figures of the evaluation in this step, a dict, perhaps empty."""
+        """The figures of the evaluation in this step, a dict, perhaps empty."""
         return self.state.get("metrics", {})
 
 

@@ -150,7 +150,21 @@ def similarity_blocks(queries, answers):
 
 
 def siblings(own, codes):
-    """Return for each group with several captions which ones these are."""
+    """
+    Return for each group with several captions which ones these are.
+
+    Parameters
+    ----------
+    own : `~numpy.ndarray` of int, shape (n,)
+        The caption of each picture.
+    codes : `~numpy.ndarray` of int, shape (n,)
+        Group of each picture.
+
+    Returns
+    -------
+    captions : dict of int to `~numpy.ndarray`
+        By group.
+    """
     pairs = np.unique(np.stack([codes, own], axis=1), axis=0)
     groups, starts, counts = np.unique(pairs[:, 0], return_index=True, return_counts=1)
     return {

@@ -68,7 +68,7 @@ class Trainable:
 
     @property
     def bias(self):
-        """Bias of the logits, a parameter, or None."""
+        """The bias of the logits, a parameter, or None."""
         return self.clip.logit_bias
 
     def learnable(self):

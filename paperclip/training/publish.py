@@ -140,10 +140,12 @@ def save_model(
         and written down.
     repo : str, optional
         "org/name" that the examples of the card show.
-    description, credit : str, optional
-        What the model is for, and whom to thank.
+    description : str, optional
+        What the model is for.
     limits : sequence of str, optional
         Where it fails.
+    credit : str, optional
+        Whom to thank.
     evaluated_on : str, optional
         Split that ``metrics`` belong to.
     overwrite : bool, optional

@@ -70,13 +70,9 @@ def test_files_arrive_under_their_names(mast, tmp_path):
 
 def test_eight_files_come_at_a_time(mast, tmp_path):
     mast.latency = 0.1
-    todo = jobs(tmp_path, 32)
-    begin = time.perf_counter()
-    outcomes = run(todo, workers=8)
-    seconds = time.perf_counter() - begin
+    outcomes = run(jobs(tmp_path, 32), workers=8)
     assert {outcome.status for outcome in outcomes} == {"done"}
     assert mast.busiest == 8
-    assert seconds < 0.1 * len(todo) / 2  # one after the other would take twice that
 
 
 def test_files_on_disk_are_not_fetched(mast, tmp_path):
