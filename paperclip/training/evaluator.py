@@ -120,7 +120,9 @@ def evaluate(
 
     ``top10``
         Share of pictures whose own caption is in the best 10 % of all distinct
-        captions.
+        captions. A caption at the border counts in part, so that chance is 10 %
+        for any number of captions; with fewer than ten, even a perfect model
+        stays below 1.
     ``recall@k``, ``recall@k_text``
         Share of queries with a right answer among the first k.
     ``median_rank``, ``map``, ``ndcg@k``
