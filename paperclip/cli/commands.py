@@ -10,6 +10,7 @@ from paperclip.cli.building import BUILDING
 from paperclip.cli.datasets import DATASETS
 from paperclip.cli.looking import LOOKING
 from paperclip.cli.searching import SEARCHING
+from paperclip.cli.summaries import SUMMARIES
 from paperclip.cli.training import TRAINING
 
 __all__ = ["COMMANDS", "GROUPS"]
@@ -21,5 +22,5 @@ GROUPS = {
 }
 """What the groups of commands are for, by name."""
 
-COMMANDS = (*SEARCHING, *BUILDING, *LOOKING, *DATASETS, *TRAINING)
+COMMANDS = (*SEARCHING, *BUILDING, *LOOKING, *DATASETS, *TRAINING, *SUMMARIES)
 """All commands, in the order of the help."""
