@@ -9,6 +9,7 @@ with one function that adds the arguments and one that does the work.
 from paperclip.cli.building import BUILDING
 from paperclip.cli.datasets import DATASETS
 from paperclip.cli.looking import LOOKING
+from paperclip.cli.publishing import PUBLISHING
 from paperclip.cli.searching import SEARCHING
 from paperclip.cli.summaries import SUMMARIES
 from paperclip.cli.training import TRAINING
@@ -22,5 +23,13 @@ GROUPS = {
 }
 """What the groups of commands are for, by name."""
 
-COMMANDS = (*SEARCHING, *BUILDING, *LOOKING, *DATASETS, *TRAINING, *SUMMARIES)
+COMMANDS = (
+    *SEARCHING,
+    *BUILDING,
+    *LOOKING,
+    *DATASETS,
+    *TRAINING,
+    *PUBLISHING,
+    *SUMMARIES,
+)
 """All commands, in the order of the help."""

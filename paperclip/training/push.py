@@ -109,7 +109,7 @@ def push_model(
     check : bool, optional
         Whether the commit is fetched back and compared.
     pictures, texts : sequence, optional
-        What to compare with; see `paperclip.training.publish.compare_encoders`.
+        What to compare with; see ``paperclip.training.publish.compare_encoders``.
     endpoint : str, optional
         Address of the Hub, for mirrors; the default is huggingface_hub's.
     offline : bool, optional

@@ -108,7 +108,10 @@ def test_train_evaluate_save_push(train, run, data, tmp_path, monkeypatch):
         code, _, err = run("model", "push", "mine", "me/mine")
         assert code == 1
         assert "'me/mine' exists; publish with exist_ok=True (--update)" in err
+        with Path("mine/README.md").open("a") as stream:
+            stream.write("\nMade with care.\n")
         assert run("model", "push", "mine", "me/mine", "--update")[0] == 0
+        assert len(hub.repos["me/mine"]) == 3
 
 
 def test_a_file_of_settings(train, run, tmp_path):
