@@ -30,7 +30,7 @@ _MAX_WORD = 30  # characters; longer ones are what a model repeats without end
 _WORD = r"[A-Za-z0-9,.'()+/&=<>~-]"
 # six words of 20 characters that begin with a letter; it guides local models,
 # which write numbers and endless words otherwise, and is no check
-_PHRASE = rf"^[A-Za-z]{_WORD}{{0,19}}( {_WORD}{{1,20}}){{0,5}}$"
+_PHRASE = rf"^[A-Za-z]{_WORD}{{1,19}}( {_WORD}{{1,20}}){{0,5}}$"
 _MAX_ANSWER = 20_000  # characters; ten items are far below
 _NAMES = ("objects_and_phenomena", "science_use_cases")
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
