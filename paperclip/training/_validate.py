@@ -9,11 +9,22 @@ import numpy as np
 from paperclip.exceptions import FailedRowsWarning, ImageConversionError
 
 from .loader import read_picture
+from .metrics import summary
 
 __all__ = ["METRICS", "Validator"]
 
-METRICS = ("top10", "top10_text", "top1", "recall1", "recall5", "median_rank")
-"""Names of the figures; the first three are shares of ranks in the best 10 or 1 %."""
+METRICS = (
+    "top10",
+    "top10_text",
+    "top1",
+    "recall@1",
+    "recall@5",
+    "recall@10",
+    "median_rank",
+    "auc",
+    "validation_loss",
+)
+"""Figures of `paperclip.training.metrics.summary`, whose loss is the last one."""
 
 _MOST = 2000  # pairs; a fixed choice of larger sets
 _NAMED = 5
@@ -70,46 +81,16 @@ class Validator:
         Returns
         -------
         metrics : dict of str to float
-            See `METRICS`. Ties count half.
+            By the names in `METRICS`.
         """
         self.model.towers.eval()
         image = self._encoder.encode_images(list(self.pairs), load=read_picture)
         text = self._encoder.encode_texts(self.texts)
-        return retrieval(image @ text.T, self._own)
-
-
-def retrieval(similarity, own):
-    """
-    Rank captions for pictures, and pictures for captions.
-
-    Parameters
-    ----------
-    similarity : `~numpy.ndarray`, shape (n, m)
-        Of n pictures and m distinct captions.
-    own : `~numpy.ndarray`, shape (n,)
-        Which caption belongs to which picture.
-
-    Returns
-    -------
-    metrics : dict of str to float
-        See `METRICS`.
-    """
-    n, m = similarity.shape
-    right = similarity[np.arange(n), own]
-    above = (similarity > right[:, None]).sum(1)
-    ranks = above + ((similarity == right[:, None]).sum(1) - 1) / 2
-    columns = similarity[:, own].T  # the caption of pair i against all pictures
-    others = own[:, None] != own[None, :]
-    back = ((columns > right[:, None]) & others).sum(1)
-    back = back + ((columns == right[:, None]) & others).sum(1) / 2
-    return {
-        "top10": float((ranks < 0.1 * m).mean()),
-        "top10_text": float((back < 0.1 * n).mean()),
-        "top1": float((ranks < 0.01 * m).mean()),
-        "recall1": float((ranks < 1).mean()),
-        "recall5": float((ranks < 5).mean()),
-        "median_rank": float(np.median(ranks) + 1),
-    }
+        scale = np.log(self._encoder.logit_scale)
+        found = summary(
+            image, text, self._own, groups=self.pairs.group_codes, log_scale=scale
+        )
+        return found | {"validation_loss": found.pop("loss")}
 
 
 def _text(pair, sources):

@@ -311,7 +311,8 @@ class RunSettings(Settings):
     metric : str
         What the best one is told by: "top10" (share of validation pictures
         whose own caption is among the best 10 % of all), "top10_text" (the
-        other way round), "top1", "recall1", "recall5" or "median_rank".
+        other way round), "top1", "recall@1", "recall@5", "recall@10",
+        "median_rank", "auc" or "validation_loss".
     metric_mode : {"max", "min"}
         Whether larger or smaller is better.
     patience : int, optional

@@ -18,29 +18,32 @@ from PIL import Image, JpegImagePlugin  # noqa: F401
 
 import paperclip.imaging.preview
 import paperclip.mast.client  # noqa: F401
-from paperclip.cli import main
+from paperclip.cli import main as command
 from paperclip.training import build
 
-warnings.simplefilter("error")
-build._BATCH = 2  # proposals at a time
-build.build_dataset.__kwdefaults__["shard_size"] = 20_480
+
+def main():
+    """Fork for each line."""
+    warnings.simplefilter("error")
+    build._BATCH = 2  # proposals at a time
+    build.build_dataset.__kwdefaults__["shard_size"] = 20_480
+    answers = os.dup(1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what the command prints
+
+    def say(text):
+        os.write(answers, f"{text}\n".encode())
+
+    say("ready")
+    for line in sys.stdin:
+        number = os.fork()
+        if number == 0:
+            code = command(json.loads(line))
+            say("ended")
+            os._exit(code)
+        say(number)
+        sys.stdin.readline()
+        say(os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]))
 
 
-answers = os.dup(1)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what the command prints
-
-
-def say(text):
-    os.write(answers, f"{text}\n".encode())
-
-
-say("ready")
-for line in sys.stdin:
-    number = os.fork()
-    if number == 0:
-        code = main(json.loads(line))
-        say("ended")
-        os._exit(code)
-    say(number)
-    sys.stdin.readline()
-    say(os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]))
+if __name__ == "__main__":
+    main()
