@@ -3,11 +3,10 @@
 
 import sys
 import warnings
-from pathlib import Path
 
 __all__ = ["warn_user"]
 
-_PACKAGE = str(Path(__file__).parents[1]) + "/"
+_PACKAGE = __name__.partition(".")[0]
 
 
 def warn_user(message, category):
@@ -22,10 +21,11 @@ def warn_user(message, category):
         Class of the warning.
     """
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
+    while frame.f_back is not None and _is_ours(frame):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
 
-def _is_ours(filename):
-    return filename.replace("\\", "/").startswith(_PACKAGE.replace("\\", "/"))
+def _is_ours(frame):
+    """Tell by the name of the module; its file may be one of several copies."""
+    return frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE
