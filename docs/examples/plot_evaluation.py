@@ -22,6 +22,8 @@ there is only ``PairList.from_dataset(data, "test")`` to write.
 import dataclasses
 import tempfile
 
+import matplotlib.pyplot as plt
+
 from paperclip.models import load_encoder
 from paperclip.training import (
     Evaluation,
@@ -74,7 +76,7 @@ table[[name in names for name in table["name"]]].pprint(max_lines=-1, max_width=
 # records are enough to draw it; neither the model nor the pictures are needed.
 
 again = Evaluation.load(folder.name)
-plot_retrieval({"Titles": titles, "Abstracts": again})
+_ = plot_retrieval({"Titles": titles, "Abstracts": again}, figure=plt.figure())
 
 # %%
 # Is one better than the other? Differences have an interval of their own, from the
@@ -88,21 +90,21 @@ rows[chosen].pprint(max_width=-1)
 # Right and shuffled pairs
 # ------------------------
 
-plot_cosines({"Titles": titles, "Abstracts": again})
+_ = plot_cosines({"Titles": titles, "Abstracts": again}, figure=plt.figure())
 
 # %%
 # From a picture to terms
 # -----------------------
 # Four pictures from the best to the worst. Dark bars are right.
 
-plot_terms(titles, pairs)
+_ = plot_terms(titles, pairs, figure=plt.figure())
 
 # %%
 # From a text to pictures
 # -----------------------
 # Titles from the best to the worst, and the pictures of their programmes framed.
 
-plot_pictures(titles, pairs)
+_ = plot_pictures(titles, pairs, figure=plt.figure())
 
 # %%
 # Records may be kept as long as they are of use; here they are not.
