@@ -3,12 +3,14 @@
 
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 from paperclip.cli import main
-from paperclip.mast import PictureStore
 
 from ..mast_server import mast_server, small_archive
 
@@ -154,16 +156,31 @@ def test_progress_is_for_terminals(build, monkeypatch):
     assert "writing shards: 0 of " in screen.getvalue()
 
 
-def test_interruptions_say_how_to_go_on(build, mast, monkeypatch):
-    def interrupt(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(PictureStore, "fetch", interrupt)
-    code, out, err = build()
-    assert (code, out) == (130, "")
+@pytest.mark.skipif(sys.platform == "win32", reason="has no SIGINT to send")
+def test_interruptions_say_how_to_go_on(build, mast, tmp_path):
+    mast.latency = 0.1
+    words = ("dataset", "build", tmp_path / "d", "--mission", "HST")
+    words += ("--cycles", "25-30", "--workers", "1")
+    with subprocess.Popen(
+        [sys.executable, "-m", "paperclip", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=mast.environment(tmp_path / "home"),
+    ) as process:
+        until = time.monotonic() + 60
+        while len(mast.asked("download")) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
     assert "run the same command again to go on" in err
-    monkeypatch.undo()
+    mast.latency = 0.0
     assert build()[0] == 0
+    pictures = [request.what for request in mast.asked("download")]
+    assert len(pictures) <= len(set(pictures)) + 1  # the one that was under way
 
 
 def test_closed_stdout_is_nobody(build, run, mast, tmp_path, monkeypatch):

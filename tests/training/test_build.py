@@ -301,8 +301,10 @@ def test_killed_builds_end_like_undisturbed_ones(mast, builder, tmp_path):
     expected = content(tmp_path / "whole")
     total = len(mast.requests)
     rng = np.random.default_rng(0)
-    kills = 0
-    for number in range(12):
+    kills = number = 0
+    while kills < 20:  # some come after the end, how many depends on the machine
+        number += 1
+        assert number < 60
         folder = tmp_path / f"d{number}"
         before = len(downloads(mast))
         for _ in range(1 + number % 2):
@@ -316,7 +318,6 @@ def test_killed_builds_end_like_undisturbed_ones(mast, builder, tmp_path):
         asked = len(mast.requests)
         build_dataset(folder, **WHAT)
         assert len(mast.requests) == asked
-    assert kills >= 6  # the others came after the end
 
 
 def test_killed_extensions_keep_the_splits(mast, builder, tmp_path):
