@@ -1,17 +1,14 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Create, open, fill and search an index."""
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.table import Table
 
 from paperclip.exceptions import (
     InvalidQueryError,
     InvalidRowsError,
     ModelMismatchError,
 )
-from paperclip.index._checks import column_names, unit_query
 from paperclip.index._commit import (
     commit_delete,
     commit_rows,
@@ -19,10 +16,10 @@ from paperclip.index._commit import (
     open_snapshot,
 )
 from paperclip.index._files import local_path, writer_lock
-from paperclip.index._rows import column_from_arrow, rows_to_arrow
+from paperclip.index._rows import rows_to_arrow
+from paperclip.index._searching import SearchMethods
 from paperclip.index._snapshot import Snapshot
 from paperclip.index.schema import KEY, Header, arrow_schema, row_specs
-from paperclip.results import COLUMNS, ColumnSpec
 from paperclip.utils.checks import whole_number
 
 __all__ = ["Index"]
@@ -30,7 +27,7 @@ __all__ = ["Index"]
 _CACHE_LIMIT = 512 * 1024**2
 
 
-class Index:
+class Index(SearchMethods):
     """
     Observations and their vectors in one table on disk.
 
@@ -308,159 +305,3 @@ class Index:
                 f"{both[0].as_py()!r}; delete them first or leave them out"
             )
             raise InvalidRowsError(msg)
-
-    def _query(self, vector, fingerprint):
-        self._check_fingerprint(fingerprint)
-        return unit_query(vector, self.dimension)
-
-    def search(
-        self,
-        vector,
-        *,
-        limit=10,
-        where=None,
-        columns=None,
-        exact=True,
-        fingerprint=None,
-    ):
-        """
-        Find the rows whose vectors point most nearly the same way.
-
-        Parameters
-        ----------
-        vector : array_like, shape (d,)
-            Query; it is scaled to unit length.
-        limit : int, optional
-            Largest number of rows.
-        where : str, optional
-            Condition in SQL on the columns of the rows, for example
-            ``"instrument_name = 'NIRCAM' AND t_min > 60000"``. It is applied
-            before the search, so ``limit`` rows come back if so many match.
-        columns : sequence of str, optional
-            Columns of the result, in order; by default ``rank``,
-            ``similarity`` and all columns of the rows.
-        exact : bool, optional
-            False allows an approximate index to be used where there is one.
-        fingerprint : str, optional
-            Fingerprint of the model that made ``vector``, to be compared.
-
-        Returns
-        -------
-        table : `~astropy.table.Table`
-            Best first, equal similarities in row order. ``similarity`` is
-            the cosine (float32, -1 to 1), ``rank`` counts from 1. Columns
-            that have missing values are masked. No match gives no rows.
-
-        Raises
-        ------
-        ModelMismatchError
-            If the fingerprints differ.
-        InvalidQueryError
-            If the vector does not fit, ``limit`` is not positive, or
-            ``where`` or ``columns`` cannot be understood.
-        DamagedIndexError
-            If the files cannot be read.
-        """
-        snapshot = self._snapshot
-        query = self._query(vector, fingerprint)
-        limit = whole_number("limit", limit, 1, 2**62)
-        if where is not None and (not isinstance(where, str) or not where.strip()):
-            msg = f"where must be a condition in SQL or None, got {where!r}"
-            raise InvalidQueryError(msg)
-        names = column_names(columns, snapshot.result_specs)
-        if not isinstance(exact, (bool, np.bool_)):
-            msg = f"exact must be True or False, got {exact!r}"
-            raise InvalidQueryError(msg)
-        return snapshot.search(query, limit=limit, where=where, names=names)
-
-    def similarities(self, vector, *, fingerprint=None):
-        """
-        Return the similarity of every row, for percentiles and histograms.
-
-        Parameters
-        ----------
-        vector : array_like, shape (d,)
-            Query; it is scaled to unit length.
-        fingerprint : str, optional
-            Fingerprint of the model that made ``vector``, to be compared.
-
-        Returns
-        -------
-        similarity : `~numpy.ndarray`, shape (n,), dtype float32
-            Cosines in row order. They may differ from those of `search` by
-            the rounding of a float32 sum (less than 1e-6 as a rule).
-        """
-        return self._snapshot.similarities(self._query(vector, fingerprint))
-
-    def vectors(self):
-        """
-        Return all vectors.
-
-        Returns
-        -------
-        vectors : `~numpy.ndarray`, shape (n, d), dtype float32
-            In row order; read-only, copy it to change it.
-        """
-        return self._snapshot.matrix()
-
-    def to_table(self, columns=None):
-        """
-        Return all rows.
-
-        Parameters
-        ----------
-        columns : sequence of str, optional
-            Columns wanted, all when not given.
-
-        Returns
-        -------
-        table : `~astropy.table.Table`, length n
-            In row order, without the vectors.
-        """
-        names = column_names(columns, self._snapshot.specs)
-        return self._snapshot.to_table(names)
-
-    def info(self):
-        """
-        Summarise the index.
-
-        Returns
-        -------
-        table : `~astropy.table.Table`
-            Number of rows (``n_rows``) per ``obs_collection`` and
-            ``instrument_name``, most first. ``meta`` holds ``uri``, ``rows``,
-            ``version``, ``dimension``, ``fingerprint``, ``model``,
-            ``created``, ``package_version`` and ``size`` (bytes on disk, all
-            versions; of an object store only the data files of this one).
-        """
-        names = ["obs_collection", "instrument_name"]
-        groups = (
-            self._snapshot.read(names).group_by(names).aggregate([([], "count_all")])
-        )
-        groups = groups.rename_columns([*names, "n_rows"])
-        order = [("n_rows", "descending"), *((name, "ascending") for name in names)]
-        groups = groups.sort_by(order)
-        specs = {**COLUMNS, "n_rows": ColumnSpec("n_rows", "int64", None, "Rows")}
-        table = Table(
-            [column_from_arrow(groups[n], specs[n]) for n in groups.column_names]
-        )
-        header = self._snapshot.header
-        table.meta.update(
-            uri=self.uri,
-            rows=len(self),
-            version=self.version,
-            dimension=self.dimension,
-            fingerprint=self.fingerprint,
-            model=self.model,
-            created=header.created,
-            package_version=header.package_version,
-            size=self._size(),
-        )
-        return table
-
-    def _size(self):
-        if self._path is not None:
-            files = (p for p in self._path.rglob("*") if p.is_file())
-            return sum(p.stat().st_size for p in files)
-        parts = self._snapshot.dataset.get_fragments()
-        return sum(f.file_size_bytes or 0 for p in parts for f in p.metadata.files)
