@@ -9,6 +9,7 @@ from paperclip.exceptions import (
     InvalidRowsError,
     ModelMismatchError,
 )
+from paperclip.index._columns import ColumnMethods
 from paperclip.index._commit import (
     commit_delete,
     commit_rows,
@@ -19,6 +20,8 @@ from paperclip.index._files import local_path, writer_lock
 from paperclip.index._rows import rows_to_arrow
 from paperclip.index._searching import SearchMethods
 from paperclip.index._snapshot import Snapshot
+from paperclip.index._upkeep import UpkeepMethods
+from paperclip.index._versions import VersionMethods
 from paperclip.index.schema import KEY, Header, arrow_schema, row_specs
 from paperclip.utils.checks import whole_number
 
@@ -27,7 +30,7 @@ __all__ = ["Index"]
 _CACHE_LIMIT = 512 * 1024**2
 
 
-class Index(SearchMethods):
+class Index(SearchMethods, VersionMethods, UpkeepMethods, ColumnMethods):
     """
     Observations and their vectors in one table on disk.
 
