@@ -1,0 +1,46 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""Choose how a search is done."""
+
+from dataclasses import dataclass
+
+__all__ = ["Plan", "choose"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    How one search is done.
+
+    Parameters
+    ----------
+    kind : str
+        ``"exact"`` or ``"ann"``.
+    recall : float
+        Expected share of the true best rows that are found; 1 for exact.
+    """
+
+    kind: str = "exact"
+    recall: float = 1.0
+
+
+def choose(snapshot, row_filter, limit, exact):
+    """
+    Choose how a search is done.
+
+    Parameters
+    ----------
+    snapshot : `~paperclip.index._snapshot.Snapshot`
+        The version to search.
+    row_filter : object or `None`
+        The rows asked for.
+    limit : int
+        Largest number of rows.
+    exact : bool
+        True forbids an approximate answer.
+
+    Returns
+    -------
+    plan : `Plan`
+        What to do.
+    """
+    return Plan()
