@@ -30,7 +30,7 @@ HEAVY = {
 # imported inside functions only; paths below paperclip/
 OWNERS = {
     f"index/{name}.py": {"pyarrow"}
-    for name in ("_commit", "_exact", "_rows", "_snapshot", "schema", "store")
+    for name in ("_commit", "_exact", "_rows", "_sky", "_snapshot", "schema", "store")
 }
 # room -> rooms that it may import at all, at the top or inside functions
 FOUNDATION = {"exceptions", "utils", "conf", "__version__"}

@@ -287,6 +287,37 @@ class Footprints(Shapes):
     def __len__(self):
         return self.rows
 
+    def row_circles(self):
+        """
+        Return a circle around the footprint of each row that has one.
+
+        Returns
+        -------
+        rows : `~numpy.ndarray` of int, shape (m,)
+            Ascending; those with at least one usable shape.
+        centre : `~numpy.ndarray`, shape (m, 3)
+            Unit vectors.
+        radius : `~numpy.ndarray`, shape (m,)
+            Radians, at most pi.
+        """
+        good = np.flatnonzero(~np.isnan(self.radius))
+        rows, first, count = np.unique(
+            self.owner[good], return_index=True, return_counts=True
+        )
+        centre, radius = self.centre[good[first]], self.radius[good[first]]
+        several = np.flatnonzero(count > 1)
+        for place in several:
+            mine = good[first[place] : first[place] + count[place]]
+            middle = self.centre[mine].sum(axis=0)
+            size = np.linalg.norm(middle)
+            if size < 1e-6:
+                radius[place] = np.pi
+                continue
+            centre[place] = middle / size
+            apart = _angle(self.centre[mine], centre[place])
+            radius[place] = min(np.pi, (apart + self.radius[mine]).max())
+        return rows, centre, radius
+
 
 def _as_circle(shape):
     """Return circles, and polygons of one vertex as points; None for others."""

@@ -7,6 +7,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table
 
 from paperclip.exceptions import InvalidRowsError
+from paperclip.index._sky import sky_columns
 from paperclip.index.schema import KEY, VECTOR, nearest, specs_from_schema
 
 __all__ = ["column_from_arrow", "columns_to_arrow", "normalise", "rows_to_arrow"]
@@ -88,7 +89,8 @@ def rows_to_arrow(table, vectors, schema):
     -------
     rows : `pyarrow.Table`
         Missing, blank and NaN values are null; right ascensions are in
-        [0, 360); vectors have unit length, in float16.
+        [0, 360); the internal columns follow from the footprints and
+        positions; vectors have unit length, in float16.
 
     Raises
     ------
@@ -101,7 +103,12 @@ def rows_to_arrow(table, vectors, schema):
     _check_keys(columns[KEY])
     half = pa.array(vectors.astype(np.float16).ravel())
     half = pa.FixedSizeListArray.from_arrays(half, dimension)
-    return pa.Table.from_arrays([*columns.columns, half], schema=schema)
+    arrays = {
+        **dict(zip(columns.column_names, columns.columns, strict=True)),
+        **sky_columns(columns),
+        VECTOR: half,
+    }
+    return pa.Table.from_arrays([arrays[n] for n in schema.names], schema=schema)
 
 
 def columns_to_arrow(table, schema):
@@ -118,7 +125,7 @@ def columns_to_arrow(table, schema):
     Returns
     -------
     columns : `pyarrow.Table`
-        All columns of the index but the vector.
+        All columns of the index but the internal ones and the vector.
 
     Raises
     ------

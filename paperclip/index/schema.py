@@ -14,6 +14,7 @@ from paperclip.exceptions import DamagedIndexError, InvalidQueryError
 from paperclip.results import COLUMNS, ColumnSpec
 
 __all__ = [
+    "INTERNAL",
     "KEY",
     "RESULT_COLUMNS",
     "ROW_COLUMNS",
@@ -32,9 +33,15 @@ VECTOR = "vector"
 RESULT_COLUMNS = ("rank", "similarity", "similarity_percentile")
 #: Columns that every index has, by their MAST CAOM names.
 ROW_COLUMNS = tuple(name for name in COLUMNS if name not in RESULT_COLUMNS)
+#: Columns that make a search for an area fast; no answer shows them. ``hpx29`` is
+#: the nested HEALPix cell of order 29 of the centre of a circle around the footprint,
+#: ``cx``, ``cy`` and ``cz`` its unit vector (ICRS), ``sky_radius`` the radius of the
+#: circle in degrees. All are null where there is no position.
+INTERNAL = ("hpx29", "cx", "cy", "cz", "sky_radius")
 
-FORMAT = 1
+FORMAT = 2
 _PREFIX = b"paperclip:"
+_SKY_TYPES = (pa.int64(), pa.float64(), pa.float64(), pa.float64(), pa.float32())
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 
 
@@ -132,7 +139,7 @@ def row_specs(extra_columns=None):
         one that an index can hold.
     """
     specs = {name: COLUMNS[name] for name in ROW_COLUMNS}
-    taken = {name.lower() for name in (*COLUMNS, VECTOR)}
+    taken = {name.lower() for name in (*COLUMNS, *INTERNAL, VECTOR)}
     for spec in _extra_specs(extra_columns):
         if not _NAME.match(spec.name):
             msg = (
@@ -190,7 +197,8 @@ def arrow_schema(specs, header):
     Returns
     -------
     schema : `pyarrow.Schema`
-        The columns, then ``vector`` as ``fixed_size_list<float16>``.
+        The columns, those of `INTERNAL`, then ``vector`` as
+        ``fixed_size_list<float16>``.
     """
     fields = []
     for spec in specs.values():
@@ -207,6 +215,7 @@ def arrow_schema(specs, header):
                 metadata={k: v for k, v in meta.items() if v},
             )
         )
+    fields += map(pa.field, INTERNAL, _SKY_TYPES)
     vector = pa.list_(pa.float16(), header.dimension)
     fields.append(pa.field(VECTOR, vector, nullable=False))
     facts = {
@@ -265,8 +274,12 @@ def header_from_schema(schema, uri):
     if facts["format"] != str(FORMAT):
         msg = (
             f"{uri} has index format {facts['format']}, this version of paperclip "
-            f"reads {FORMAT}; upgrade paperclip or rebuild the index"
+            f"reads {FORMAT}; upgrade paperclip or build the index again"
         )
+        raise DamagedIndexError(msg)
+    lost = [name for name in INTERNAL if name not in schema.names]
+    if lost:
+        msg = f"{uri} lacks the columns {lost} of an index; build the index again"
         raise DamagedIndexError(msg)
     kind = schema.field(VECTOR).type
     size = kind.list_size if pa.types.is_fixed_size_list(kind) else -1
@@ -297,11 +310,12 @@ def specs_from_schema(schema):
     Returns
     -------
     specs : dict of str to `ColumnSpec`
-        Without the vector; the definitions of this package come first.
+        Without the vector and the columns of `INTERNAL`; the definitions of
+        this package come first.
     """
     specs = {}
     for field in schema:
-        if field.name == VECTOR:
+        if field.name == VECTOR or field.name in INTERNAL:
             continue
         if field.name in COLUMNS:
             specs[field.name] = COLUMNS[field.name]

@@ -10,6 +10,7 @@ import pytest
 
 from paperclip.exceptions import DamagedIndexError, IndexRecoveredWarning
 from paperclip.index import Index
+from paperclip.index.schema import INTERNAL
 
 
 @pytest.fixture(name="path")
@@ -79,14 +80,15 @@ def test_folder_that_is_no_index(tmp_path):
         Index.open(tmp_path / "file")
 
 
-def write_table(path, metadata, dimension=2, dtype=None):
+def write_table(path, metadata, dimension=2, dtype=None, internal=INTERNAL):
     vectors = pa.array([[1.0] * dimension], pa.list_(dtype or pa.float16(), dimension))
-    table = pa.table({"obs_id": ["a"], "vector": vectors})
+    columns = {"obs_id": ["a"], **{key: [0] for key in internal}, "vector": vectors}
+    table = pa.table(columns)
     meta = {f"paperclip:{k}": v for k, v in metadata.items()}
     lance.write_dataset(table.replace_schema_metadata(meta), path)
 
 
-GOOD = {"format": "1", "fingerprint": "f", "dimension": "2"}
+GOOD = {"format": "2", "fingerprint": "f", "dimension": "2"}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,8 @@ GOOD = {"format": "1", "fingerprint": "f", "dimension": "2"}
     [
         ({"metadata": {}}, "without the metadata .* of a paperclip index; build one"),
         ({"metadata": GOOD | {"fingerprint": ""}}, r"metadata \['fingerprint'\]"),
-        ({"metadata": GOOD | {"format": "2"}}, "index format 2, .* upgrade paperclip"),
+        ({"metadata": GOOD | {"format": "1"}}, "index format 1, .* upgrade paperclip"),
+        ({"metadata": GOOD, "internal": ["cx"]}, r"lacks the columns \['hpx29', 'cy'"),
         ({"metadata": GOOD, "dimension": 3}, "says dimension 2 but stores vectors as"),
         ({"metadata": GOOD, "dtype": pa.float32()}, "stores vectors as"),
         ({"metadata": GOOD}, "vectors that are not of unit length"),
