@@ -75,7 +75,7 @@ class Parts:
 
 def shared_parts(folder, seed, most):
     """Return the real pairs of a folder, dealt out for one seed."""
-    sys.path.insert(0, str(Path(__file__).parent / "builtin_v1"))
+    sys.path.insert(0, str(Path(__file__).parent / "builtin_v2"))
     import pairs as real
 
     from paperclip.training import Pair, PairList

@@ -12,6 +12,7 @@ from paperclip.models.encoder import Encoder
 from paperclip.models.heads import HEADS_NAME, heads_of, plain_directory, read_heads
 from paperclip.models.hub import resolve
 from paperclip.models.preprocess import Preprocessing
+from paperclip.models.stages import register_towers
 from paperclip.models.text import TEXT_VERSION, TextReader
 from paperclip.models.towers import choose_device, choose_precision
 from paperclip.models.verify import check_directory, file_sha256, read_json
@@ -162,6 +163,7 @@ def _build_plain(checked):
     """Build what open_clip itself can describe."""
     import open_clip
 
+    register_towers()
     options = {}
     text = checked.config["model_cfg"]["text_cfg"]
     if text.get("hf_model_name"):

