@@ -31,6 +31,9 @@ HEAVY = {
 OWNERS = {
     f"index/{name}.py": {"pyarrow"}
     for name in ("_commit", "_exact", "_rows", "_sky", "_snapshot", "schema", "store")
+} | {
+    f"index/{name}.py": {"pyarrow"}
+    for name in ("_selecting", "formats/_load", "formats/_schema")
 }
 # room -> rooms that it may import at all, at the top or inside functions
 FOUNDATION = {"exceptions", "utils", "conf", "__version__"}

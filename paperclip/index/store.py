@@ -16,10 +16,12 @@ from paperclip.index._commit import (
     create_table,
     open_snapshot,
 )
+from paperclip.index._exporting import FormatMethods
 from paperclip.index._files import local_path, writer_lock
 from paperclip.index._rows import rows_to_arrow
 from paperclip.index._searching import SearchMethods
 from paperclip.index._snapshot import Snapshot
+from paperclip.index._streaming import StreamMethods
 from paperclip.index._upkeep import UpkeepMethods
 from paperclip.index._versions import VersionMethods
 from paperclip.index.schema import KEY, Header, arrow_schema, row_specs
@@ -30,7 +32,14 @@ __all__ = ["Index"]
 _CACHE_LIMIT = 512 * 1024**2
 
 
-class Index(SearchMethods, VersionMethods, UpkeepMethods, ColumnMethods):
+class Index(
+    SearchMethods,
+    StreamMethods,
+    FormatMethods,
+    VersionMethods,
+    UpkeepMethods,
+    ColumnMethods,
+):
     """
     Observations and their vectors in one table on disk.
 
