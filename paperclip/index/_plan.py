@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Choose how a search is done."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 __all__ = ["Plan", "choose"]
@@ -17,13 +18,18 @@ class Plan:
         ``"exact"`` or ``"ann"``.
     recall : float
         Expected share of the true best rows that are found; 1 for exact.
+    search : callable or `None`
+        For any other kind than exact: called with the query, the limit and
+        the addresses of the rows asked for (or `None`), returns what
+        `Snapshot.best` returns.
     """
 
     kind: str = "exact"
     recall: float = 1.0
+    search: Callable | None = None
 
 
-def choose(snapshot, row_filter, limit, exact):
+def choose(snapshot, row_filter, limit, exact, addresses=None):
     """
     Choose how a search is done.
 
@@ -37,6 +43,8 @@ def choose(snapshot, row_filter, limit, exact):
         Largest number of rows.
     exact : bool
         True forbids an approximate answer.
+    addresses : `~numpy.ndarray` of uint64, optional
+        The rows that fulfil ``row_filter``, ascending.
 
     Returns
     -------
