@@ -1,55 +1,135 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The calls that open, create and change the stored table."""
 
+import secrets
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pyarrow as pa
 
 from paperclip.exceptions import (
     IndexExistsError,
     IndexNotFoundError,
     IndexWriteError,
+    InvalidQueryError,
     RemoteServiceError,
 )
 from paperclip.index._files import (
     LOCK,
     check_files,
-    flush_to_disk,
+    durable,
     looks_like_index,
     newest_complete_version,
     writer_lock,
 )
-from paperclip.index._snapshot import Snapshot, reading
+from paperclip.index._reading import reading
+from paperclip.index._snapshot import Snapshot
 
-__all__ = ["commit_delete", "commit_rows", "create_table", "open_snapshot"]
+__all__ = [
+    "STORAGE",
+    "ConflictError",
+    "commit_change",
+    "commit_operation",
+    "create_table",
+    "discard",
+    "open_snapshot",
+    "patiently",
+    "write_rows",
+    "writing",
+]
 
-_STORAGE = "2.2"  # later formats are not read by every Lance client
+STORAGE = "2.2"  # later formats are not read by every Lance client
+_FRAGMENT = np.uint64(32)  # a row address is fragment * 2**32 + offset
+_ATTEMPTS = 60  # commits tried while others write to an object store
+
+
+class ConflictError(Exception):
+    """Somebody else committed first; look again and repeat."""
 
 
 @contextmanager
-def _writing(uri):
+def writing(uri):
+    """
+    Turn the errors of a store that cannot be written into our own.
+
+    Parameters
+    ----------
+    uri : str
+        The index, for the message.
+
+    Raises
+    ------
+    ConflictError
+        If another commit came first.
+    IndexWriteError
+        In place of any other error of Lance or Arrow.
+    """
     try:
         yield
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as exc:
+    except BaseException as exc:
+        kind = type(exc).__name__
+        if kind == "CommitConflictError" or "commit conflict" in str(exc).lower():
+            raise ConflictError(str(exc)) from exc
+        # a panic of Lance's Rust code has no name that could be imported
+        ours = (OSError, ValueError, RuntimeError, pa.ArrowException)
+        if isinstance(exc, IndexWriteError) or not (
+            isinstance(exc, ours) or kind == "PanicException"
+        ):
+            raise
         msg = (
             f"cannot write to the index {uri}, which stays as it was: {str(exc)[:300]}"
         )
         raise IndexWriteError(msg) from exc
 
 
-def open_snapshot(uri, path, cache_limit):
+def patiently(place, attempt):
     """
-    Open the newest version of a stored table.
+    Repeat a change until nobody else commits between looking and writing.
 
     Parameters
     ----------
-    uri : str
-        Absolute path or object-store URI.
-    path : `~pathlib.Path` or `None`
-        The same as a local path, if it is one.
+    place : `Place`
+        Where the index is; for the message.
+    attempt : callable
+        Looks at the newest version, commits, and may raise `ConflictError`.
+
+    Returns
+    -------
+    answer : object
+        What ``attempt`` returned.
+
+    Raises
+    ------
+    IndexWriteError
+        If others were faster every time.
+    """
+    draw = secrets.SystemRandom()
+    for number in range(_ATTEMPTS):
+        try:
+            return attempt()
+        except ConflictError as exc:
+            last = exc
+        time.sleep(draw.uniform(0, min(2.0, 0.02 * 1.5**number)))
+    msg = (
+        f"cannot write to the index {place.uri}: others changed it {_ATTEMPTS} times "
+        "meanwhile; it stays as they left it, so try again"
+    )
+    raise IndexWriteError(msg) from last
+
+
+def open_snapshot(place, cache_limit, *, version=None):
+    """
+    Open a version of a stored table.
+
+    Parameters
+    ----------
+    place : `Place`
+        Where it is.
     cache_limit : int
         See `paperclip.index.Index.open`.
+    version : int or str, optional
+        Number or tag; the newest version when not given.
 
     Returns
     -------
@@ -58,41 +138,78 @@ def open_snapshot(uri, path, cache_limit):
 
     Raises
     ------
+    InvalidQueryError
+        If there is no such version.
     IndexNotFoundError, DamagedIndexError, RemoteServiceError
         If it cannot be opened.
     """
     import lance
 
-    if path is None:
-        try:
-            dataset = lance.dataset(uri)
-        except (OSError, ValueError, RuntimeError) as exc:
-            if "was not found" in str(exc):
-                msg = (
-                    f"no index at {uri}; build one with 'paperclip index build', or "
-                    "create an empty one with Index.create"
-                )
-                raise IndexNotFoundError(msg) from exc
-            msg = f"cannot open the index {uri}: {str(exc)[:300]}"
-            raise RemoteServiceError(msg, url=uri) from exc
-        return Snapshot(dataset, uri, cache_limit=cache_limit)
-    version = newest_complete_version(path)
-    with reading(uri):
-        dataset = lance.dataset(uri, version=version)
-        check_files(path, dataset)
-    return Snapshot(dataset, uri, cache_limit=cache_limit)
+    newest = None if place.path is None else newest_complete_version(place.path)
+    wanted = newest if version is None else version
+    try:
+        dataset = lance.dataset(
+            place.uri, version=wanted, storage_options=place.options
+        )
+    except (OSError, ValueError, RuntimeError) as exc:
+        missing = "not found" in str(exc) or "does not exist" in str(exc)
+        if version is not None and missing and (newest or _exists_at(place)):
+            raise InvalidQueryError(_no_version(place, version)) from exc
+        if place.path is None:
+            raise _cannot_open(place, exc) from exc
+        with reading(place.uri):
+            raise
+    with reading(place.uri):
+        if place.path is not None:
+            check_files(place.path, dataset)
+    return Snapshot(dataset, place.uri, cache_limit=cache_limit)
 
 
-def create_table(uri, path, schema, *, overwrite):
+def _exists_at(place):
+    import lance
+
+    try:
+        lance.dataset(place.uri, storage_options=place.options)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _no_version(place, version):
+    import lance
+
+    dataset = lance.dataset(place.uri, storage_options=place.options)
+    numbers = [item["version"] for item in dataset.versions()]
+    tags = sorted(dataset.tags.list())
+    return (
+        f"version={version!r}: the index {place.uri} has {len(numbers)} versions from "
+        f"{numbers[0]} to {numbers[-1]} and the tags {', '.join(tags) or '(none)'}; "
+        "compaction removes old ones that have no tag"
+    )
+
+
+def _cannot_open(place, exc):
+    if "was not found" in str(exc):
+        msg = (
+            f"no index at {place.uri}; build one with 'paperclip index build', or "
+            "create an empty one with Index.create"
+        )
+        return IndexNotFoundError(msg)
+    msg = (
+        f"cannot open the index {place.uri}: {str(exc)[:300]}; look after the address "
+        "and the keys in storage_options or the environment"
+    )
+    return RemoteServiceError(msg, url=place.uri)
+
+
+def create_table(place, schema, *, overwrite):
     """
     Commit a table without rows.
 
     Parameters
     ----------
-    uri : str
-        Absolute path or object-store URI.
-    path : `~pathlib.Path` or `None`
-        The same as a local path, if it is one.
+    place : `Place`
+        Where it is to be.
     schema : `pyarrow.Schema`
         Columns and metadata.
     overwrite : bool
@@ -107,107 +224,212 @@ def create_table(uri, path, schema, *, overwrite):
     """
     import lance
 
-    if path is not None:
-        _make_folder(path, overwrite=overwrite)
-    since = time.time()
-    with writer_lock(path):
+    def attempt():
         try:
-            with _writing(uri):
+            with writing(place.uri), durable(place.path):
                 lance.write_dataset(
                     schema.empty_table(),
-                    uri,
+                    place.uri,
                     mode="overwrite" if overwrite else "create",
-                    data_storage_version=_STORAGE,
+                    data_storage_version=STORAGE,
+                    storage_options=place.options,
+                    commit_message="created without rows",
                 )
-        except IndexWriteError as exc:
-            if "already exists" in str(exc):
-                raise IndexExistsError(_exists(uri)) from exc
+        except (ConflictError, IndexWriteError) as exc:
+            if not overwrite and "already exists" in str(exc.__cause__):
+                raise IndexExistsError(_exists(place.uri)) from exc
             raise
-        flush_to_disk(path, since=since)
+
+    if place.path is not None:
+        _make_folder(place.path, overwrite=overwrite)
+    with writer_lock(place.path):
+        patiently(place, attempt)
 
 
-def commit_rows(uri, path, rows, version):
+def write_rows(place, rows):
     """
-    Write rows and then commit them in one step.
+    Write rows that no version has yet.
 
     Parameters
     ----------
-    uri : str
-        Absolute path or object-store URI.
-    path : `~pathlib.Path` or `None`
-        The same as a local path, if it is one.
+    place : `Place`
+        Where the index is.
     rows : `pyarrow.Table`
         Rows with the schema of the index.
-    version : int
-        The version that the rows were checked against.
 
     Returns
     -------
-    dataset : `lance.LanceDataset`
-        The committed version, on disk.
-
-    Raises
-    ------
-    IndexWriteError
-        If it failed; the rows that were written are removed.
-    """
-    import lance
-    from lance.fragment import write_fragments
-
-    since = time.time()
-    with _writing(uri):
-        fragments = write_fragments(
-            rows, uri, schema=rows.schema, data_storage_version=_STORAGE
-        )
-    names = [data.path for fragment in fragments for data in fragment.files]
-    files = [] if path is None else [path / "data" / name for name in names]
-    committed = False
-    try:
-        flush_to_disk(path, since=since, files=files)
-        with _writing(uri):
-            dataset = lance.LanceDataset.commit(
-                uri, lance.LanceOperation.Append(fragments), read_version=version
-            )
-        committed = True
-    finally:
-        if not committed:
-            for item in files:
-                item.unlink(missing_ok=True)
-    flush_to_disk(path, since=since)
-    return dataset
-
-
-def commit_delete(uri, path, predicate):
-    """
-    Delete rows in one commit.
-
-    Parameters
-    ----------
-    uri : str
-        Absolute path or object-store URI.
-    path : `~pathlib.Path` or `None`
-        The same as a local path, if it is one.
-    predicate : str
-        SQL condition of the rows to delete.
-
-    Returns
-    -------
-    dataset : `lance.LanceDataset`
-        The committed version, on disk.
+    fragments : list of `lance.FragmentMetadata`
+        To be committed, or to be given to `discard`. Of a local index they
+        are on disk.
 
     Raises
     ------
     IndexWriteError
         If it failed.
     """
+    from lance.fragment import write_fragments
+
+    with writing(place.uri), durable(place.path):
+        return write_fragments(
+            rows,
+            place.uri,
+            schema=rows.schema,
+            data_storage_version=STORAGE,
+            storage_options=place.options,
+        )
+
+
+def discard(place, fragments):
+    """
+    Remove data files that were never committed; compaction removes the others.
+
+    Parameters
+    ----------
+    place : `Place`
+        Where the index is.
+    fragments : list of `lance.FragmentMetadata`
+        Of `write_rows`.
+    """
+    if place.path is not None:
+        for data in (data for fragment in fragments for data in fragment.files):
+            (place.path / "data" / data.path).unlink(missing_ok=True)
+
+
+def commit_change(place, dataset, *, gone=(), fragments=(), note):
+    """
+    Take rows away and put others in, in one commit.
+
+    Parameters
+    ----------
+    place : `Place`
+        Where the index is.
+    dataset : `lance.LanceDataset`
+        The version that the change was made for.
+    gone : `~numpy.ndarray`, dtype uint64, optional
+        Addresses of the rows to take away.
+    fragments : list of `lance.FragmentMetadata`, optional
+        Rows to put in.
+    note : str
+        What is done, for the list of versions.
+
+    Returns
+    -------
+    dataset : `lance.LanceDataset`
+        The committed version; of a local index it is on disk.
+
+    Raises
+    ------
+    ConflictError
+        If the index was changed since ``dataset``.
+    IndexWriteError
+        If it failed.
+
+    Notes
+    -----
+    Lance lets two appends, or an append and a deletion, both succeed [1]_, so
+    that the same row could come in twice. Two updates of one fragment exclude
+    each other. Therefore each change updates the first fragment that is
+    left, even if only by itself, and of two writers who saw the same version
+    the second has to look again. An index without fragments is filled with a
+    merge, which excludes everything else.
+
+    References
+    ----------
+    .. [1] https://lance.org/format/table/transaction/
+    """
+    from lance import LanceOperation
+
+    with writing(place.uri), durable(place.path):
+        parts = {part.fragment_id: part for part in dataset.get_fragments()}
+        changed, removed = _without(parts, gone)
+        fragments = list(fragments)
+        first = min(set(parts) - set(removed), default=None)
+        if not parts:
+            start = _unused_number(dataset)
+            for number, fragment in enumerate(fragments, start):
+                fragment.id = number
+            operation = LanceOperation.Merge(fragments, dataset.lance_schema)
+        else:
+            if first is not None:
+                changed.setdefault(first, parts[first].metadata)
+            operation = LanceOperation.Update(
+                removed_fragment_ids=removed,
+                updated_fragments=list(changed.values()),
+                new_fragments=fragments,
+            )
+    return commit_operation(place, dataset, operation, note)
+
+
+def _without(parts, gone):
+    """Return fragments with new deletion files, and those that end."""
+    gone = np.asarray(gone, np.uint64)
+    changed, removed = {}, []
+    numbers = gone >> _FRAGMENT
+    for number in np.unique(numbers):
+        inside = np.unique(gone[numbers == number])
+        metadata = parts[int(number)].delete(_among(inside))
+        if metadata is None:
+            removed.append(int(number))
+        else:
+            changed[int(number)] = metadata
+    return changed, removed
+
+
+def _among(addresses):
+    """Return an SQL condition for sorted row addresses, by runs."""
+    breaks = np.flatnonzero(np.diff(addresses) != 1) + 1
+    runs = np.split(addresses, breaks)
+    single = [str(run[0]) for run in runs if len(run) == 1]
+    long = [f"_rowaddr BETWEEN {r[0]} AND {r[-1]}" for r in runs if len(r) > 1]
+    if single:
+        long.append(f"_rowaddr IN ({','.join(single)})")
+    return " OR ".join(long)
+
+
+def _unused_number(dataset):
+    # an index that covers a fragment of the past must not seem to cover a new one
+    segments = [s for index in dataset.describe_indices() for s in index.segments]
+    used = [number for segment in segments for number in segment.fragment_ids or ()]
+    return max(used, default=-1) + 1
+
+
+def commit_operation(place, dataset, operation, note):
+    """
+    Commit an operation of Lance.
+
+    Parameters
+    ----------
+    place : `Place`
+        Where the index is.
+    dataset : `lance.LanceDataset`
+        The version that it was made for.
+    operation : `lance.LanceOperation.BaseOperation`
+        The change.
+    note : str
+        What is done, for the list of versions.
+
+    Returns
+    -------
+    dataset : `lance.LanceDataset`
+        The committed version; of a local index it is on disk.
+
+    Raises
+    ------
+    ConflictError
+        If the index was changed since ``dataset``.
+    IndexWriteError
+        If it failed.
+    """
     import lance
 
-    since = time.time()
-    with _writing(uri):
-        dataset = lance.dataset(uri)
-        dataset.delete(predicate)
-    flush_to_disk(path, since=since)
-    return dataset
+    with writing(place.uri), durable(place.path):
+        return lance.LanceDataset.commit(
+            dataset,
+            operation,
+            read_version=dataset.version,
+            commit_message=note,
+        )
 
 
 def _exists(place):

@@ -1,10 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The files of a local index: place, lock, durability, damage."""
+"""Where an index is; the lock, durability and damage of a local one."""
 
 import os
+import threading
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -19,8 +21,9 @@ from paperclip.exceptions import (
 
 __all__ = [
     "LOCK",
+    "Place",
     "check_files",
-    "flush_to_disk",
+    "durable",
     "local_path",
     "looks_like_index",
     "newest_complete_version",
@@ -29,7 +32,68 @@ __all__ = [
 
 LOCK = ".paperclip-lock"
 _LAST = 2**64 - 1  # Lance names manifests so that the newest sorts first
-_WRITTEN = ("_deletions", "_transactions", "_versions")
+_WRITTEN = ("data", "_deletions", "_indices", "_transactions", "_versions")
+# small files that are written again in place
+_RENEWED = ("_versions/latest_version_hint.json", "_refs/tags/*")
+_held = threading.local()  # locks of this thread, by path
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where an index is.
+
+    Parameters
+    ----------
+    uri : str
+        Absolute path or object-store URI.
+    path : `~pathlib.Path` or `None`
+        The same as a local path, if it is one.
+    options : dict of str to str, optional
+        Options of the object store; they may hold secrets.
+    """
+
+    uri: str
+    path: Path | None = None
+    options: dict | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, uri, storage_options=None):
+        """
+        Check what a user gave.
+
+        Parameters
+        ----------
+        uri : str or path-like
+            A directory, a ``file://`` URI or an object-store URI.
+        storage_options : mapping of str to str, optional
+            Options of the object store.
+
+        Returns
+        -------
+        place : `Place`
+            With an absolute path or the URI as it was.
+
+        Raises
+        ------
+        InvalidQueryError
+            If ``uri`` is neither text nor a path, or is blank, or the options
+            are not text.
+        """
+        text, path = local_path(uri)
+        if storage_options is None:
+            return cls(text, path)
+        try:
+            options = dict(storage_options)
+        except (TypeError, ValueError):
+            options = {None: None}
+        if not all(isinstance(word, str) for pair in options.items() for word in pair):
+            msg = (
+                "storage_options must map names to texts, for example "
+                '{"aws_region": "us-east-1"}'
+            )
+            raise InvalidQueryError(msg)
+        return cls(text, path, options or None)
 
 
 def local_path(uri):
@@ -89,73 +153,94 @@ def looks_like_index(path):
 @contextmanager
 def writer_lock(path):
     """
-    Let one process at a time write to a local index.
+    Let one process, and one thread of it, at a time write to a local index.
 
     Parameters
     ----------
     path : `~pathlib.Path` or `None`
-        Directory of the index; nothing is locked when it is `None`, nor on
-        systems without ``fcntl``.
+        Directory of the index; nothing is locked when it is `None`. A thread
+        that holds the lock may take it again.
 
     Raises
     ------
     IndexWriteError
         If the directory cannot be written.
+
+    Notes
+    -----
+    The lock is that of the operating system (``flock`` or ``LockFile``): it
+    ends with its process, however that dies.
     """
-    if path is None:
+    held = _held.__dict__.setdefault("paths", set())
+    if path is None or path in held:
         yield
         return
-    try:
-        stream = (path / LOCK).open("ab")
-    except OSError as exc:
-        msg = (
-            f"cannot write to the index {path}: {exc}; copy it to a folder of "
-            "your own and change the copy"
-        )
-        raise IndexWriteError(msg) from exc
-    with stream:
+    from filelock import FileLock
+
+    with ExitStack() as stack:
         try:
-            import fcntl
-        except ImportError:  # Windows: a single writer is up to the user
-            yield
-            return
-        fcntl.flock(stream, fcntl.LOCK_EX)
+            stack.enter_context(FileLock(path / LOCK, poll_interval=0.02))
+        except OSError as exc:
+            msg = (
+                f"cannot write to the index {path}: {exc}; copy it to a folder of "
+                "your own and change the copy"
+            )
+            raise IndexWriteError(msg) from exc
+        held.add(path)
+        stack.callback(held.discard, path)
         yield
 
 
-def flush_to_disk(path, *, since, files=()):
+@contextmanager
+def durable(path):
     """
-    Make a commit survive a loss of power; Lance itself does not sync.
+    Make what is written within survive a loss of power; Lance does not sync.
 
     Parameters
     ----------
     path : `~pathlib.Path` or `None`
         Directory of the index; nothing is done when it is `None`.
-    since : float
-        `time.time` before the commit; newer bookkeeping files are synced.
-    files : iterable of path-like, optional
-        Data files to sync.
+
+    Raises
+    ------
+    IndexWriteError
+        If the system cannot say that all is on disk.
     """
     if path is None:
+        yield
         return
-    files = list(files)
-    folders = [path]
-    for name in _WRITTEN:
-        folder = path / name
-        if folder.is_dir():
-            folders.append(folder)
-            files += [p for p in folder.iterdir() if p.stat().st_mtime >= since - 2]
-    if (path / "data").is_dir():
-        folders.append(path / "data")
-    for item in files:
-        _sync(item)
-    if os.name == "posix":
-        for folder in folders:
-            _sync(folder)
+    before = _listing(path)
+    yield
+    try:
+        after = _listing(path)
+        new = [p for item in after for p in after[item] - before.get(item, set())]
+        files, folders = [], [path, *after]
+        for item in new:
+            inside = [item, *item.rglob("*")] if item.is_dir() else [item]
+            folders += [p for p in inside if p.is_dir()]
+            files += [p for p in inside if not p.is_dir()]
+        files += [p for pattern in _RENEWED for p in path.glob(pattern)]
+        folders += path.glob("_refs/**/")
+        for item in files if os.name == "nt" else [*files, *folders]:
+            _sync(item)
+    except OSError as exc:
+        msg = (
+            f"cannot flush the index {path} to its disk: {exc}; look after the disk, "
+            "then see with Index.versions what is there"
+        )
+        raise IndexWriteError(msg) from exc
+
+
+def _listing(path):
+    folders = (path / name for name in _WRITTEN)
+    return {item: set(item.iterdir()) for item in folders if item.is_dir()}
 
 
 def _sync(path):
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        handle = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    except FileNotFoundError:  # a file that another process has cleaned up
+        return
     try:
         os.fsync(handle)
     finally:

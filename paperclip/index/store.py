@@ -1,30 +1,17 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""Create, open, fill and search an index."""
+"""Create and open an index."""
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from paperclip.exceptions import (
-    InvalidQueryError,
-    InvalidRowsError,
-    ModelMismatchError,
-)
+from paperclip.exceptions import InvalidQueryError
 from paperclip.index._columns import ColumnMethods
-from paperclip.index._commit import (
-    commit_delete,
-    commit_rows,
-    create_table,
-    open_snapshot,
-)
+from paperclip.index._commit import create_table, open_snapshot
 from paperclip.index._exporting import FormatMethods
-from paperclip.index._files import local_path, writer_lock
-from paperclip.index._rows import rows_to_arrow
+from paperclip.index._files import Place
 from paperclip.index._searching import SearchMethods
-from paperclip.index._snapshot import Snapshot
 from paperclip.index._streaming import StreamMethods
 from paperclip.index._upkeep import UpkeepMethods
 from paperclip.index._versions import VersionMethods
-from paperclip.index.schema import KEY, Header, arrow_schema, row_specs
+from paperclip.index._writing import WriteMethods
+from paperclip.index.schema import Header, arrow_schema, row_specs
 from paperclip.utils.checks import whole_number
 
 __all__ = ["Index"]
@@ -36,6 +23,7 @@ class Index(
     SearchMethods,
     StreamMethods,
     FormatMethods,
+    WriteMethods,
     VersionMethods,
     UpkeepMethods,
     ColumnMethods,
@@ -44,15 +32,16 @@ class Index(
     Observations and their vectors in one table on disk.
 
     Make one with `Index.create` or `Index.open`. An object stays at the
-    version that it opened; `append` and `delete` move it to the version that
-    they commit, and `refresh` to the newest one.
+    version that it opened. Methods that change something look at the newest
+    version first, and move the object to the version that they commit;
+    `refresh` moves it to the newest one.
 
     Parameters
     ----------
     snapshot : object
         The opened version; internal.
-    path : `~pathlib.Path` or `None`
-        Directory of a local index; internal.
+    place : object
+        Where it is; internal.
     cache_limit : int
         See `Index.open`; internal.
 
@@ -67,9 +56,10 @@ class Index(
     .. [1] https://lance.org/format/table/
     """
 
-    def __init__(self, snapshot, path, *, cache_limit):
+    def __init__(self, snapshot, place, *, cache_limit):
         self._snapshot = snapshot
-        self._path = path
+        self._place = place
+        self._path = place.path  # None in an object store
         self._cache_limit = cache_limit
 
     @classmethod
@@ -83,6 +73,7 @@ class Index(
         overwrite=False,
         model="",
         cache_limit=_CACHE_LIMIT,
+        storage_options=None,
     ):
         """
         Create an index without rows.
@@ -100,10 +91,13 @@ class Index(
             Columns beside the MAST ones, for example ``{"redshift": float}``.
         overwrite : bool, optional
             Replace the rows of an index that is there. The old rows stay on
-            disk for readers that have them open.
+            disk for readers and `restore`, until `compact` removes versions
+            of that age.
         model : str, optional
             Name of the model, for the record.
         cache_limit : int, optional
+            See `open`.
+        storage_options : mapping of str to str, optional
             See `open`.
 
         Returns
@@ -120,7 +114,7 @@ class Index(
         IndexWriteError
             If the place cannot be written.
         """
-        text, path = local_path(uri)
+        place = Place.of(uri, storage_options)
         if not isinstance(fingerprint, str) or not fingerprint.strip():
             msg = f"fingerprint must be a text that is not blank, got {fingerprint!r}"
             raise InvalidQueryError(msg)
@@ -128,22 +122,29 @@ class Index(
         specs = row_specs(extra_columns)
         header = Header.new(fingerprint=fingerprint, dimension=dimension, model=model)
         schema = arrow_schema(specs, header)
-        create_table(text, path, schema, overwrite=overwrite)
-        return cls.open(uri, cache_limit=cache_limit)
+        create_table(place, schema, overwrite=overwrite)
+        return cls.open(uri, cache_limit=cache_limit, storage_options=storage_options)
 
     @classmethod
-    def open(cls, uri, *, cache_limit=_CACHE_LIMIT):
+    def open(cls, uri, *, version=None, cache_limit=_CACHE_LIMIT, storage_options=None):
         """
-        Open the newest version of an index.
+        Open an index.
 
         Parameters
         ----------
         uri : str or path-like
             Directory, ``file://`` URI, or object-store URI.
+        version : int or str, optional
+            Number or tag of a version, see `versions`; the newest one when
+            not given.
         cache_limit : int, optional
             Largest size in bytes of the vectors kept in memory as float32
             after the first search; a larger index is read in batches from
             disk for every search, with the same results.
+        storage_options : mapping of str to str, optional
+            Options of an object store [1]_, for example ``aws_endpoint``,
+            ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_region``;
+            by default those of the environment (``AWS_ENDPOINT`` and so on).
 
         Returns
         -------
@@ -154,18 +155,28 @@ class Index(
         ------
         IndexNotFoundError
             If there is nothing at that place.
+        InvalidQueryError
+            If there is no such version.
         DamagedIndexError
             If files are missing or have been altered, or it is no index.
+        RemoteServiceError
+            If an object store does not answer, or refuses.
 
         Warns
         -----
         IndexRecoveredWarning
             If the newest version was lost, and the one before it is opened.
+
+        References
+        ----------
+        .. [1] https://lance.org/guide/object_store/
         """
-        text, path = local_path(uri)
+        place = Place.of(uri, storage_options)
+        if version is not None and not isinstance(version, str):
+            version = whole_number("version", version, 1, 2**63 - 1)
         cache_limit = whole_number("cache_limit", cache_limit, 0, 2**62)
-        snapshot = open_snapshot(text, path, cache_limit)
-        return cls(snapshot, path, cache_limit=cache_limit)
+        snapshot = open_snapshot(place, cache_limit, version=version)
+        return cls(snapshot, place, cache_limit=cache_limit)
 
     def refresh(self):
         """
@@ -176,7 +187,7 @@ class Index(
         version : int
             The version this object is at now.
         """
-        newest = open_snapshot(self.uri, self._path, self._cache_limit)
+        newest = open_snapshot(self._place, self._cache_limit)
         same = newest.header == self._snapshot.header
         if newest.dataset.version != self.version or not same:
             self._snapshot = newest
@@ -220,100 +231,3 @@ class Index(
             f"<Index {self.uri!r} version {self.version}: {len(self)} rows, "
             f"dimension {self.dimension}, fingerprint {self.fingerprint[:12]!r}>"
         )
-
-    def append(self, table, vectors, *, fingerprint=None):
-        """
-        Add rows; either all of them are added or none.
-
-        Parameters
-        ----------
-        table : `~astropy.table.Table`, length n
-            Rows with a unique ``obs_id`` and any other columns of the index.
-            Masked, blank and NaN values are missing ones.
-        vectors : array_like, shape (n, d)
-            One vector per row; each is scaled to unit length and stored as
-            float16.
-        fingerprint : str, optional
-            Fingerprint of the model that made ``vectors``, to be compared.
-
-        Raises
-        ------
-        ModelMismatchError
-            If the fingerprints differ.
-        InvalidRowsError
-            If rows or vectors do not fit, or an ``obs_id`` is there already.
-        IndexWriteError
-            If the index cannot be written.
-        """
-        expected = self.fingerprint if fingerprint is None else fingerprint
-        self._check_fingerprint(expected)
-        rows = rows_to_arrow(table, vectors, self._snapshot.schema)
-        if not len(rows):
-            return
-        with writer_lock(self._path):
-            self.refresh()
-            self._check_fingerprint(expected)  # it may have been overwritten
-            schema = self._snapshot.schema
-            if not schema.equals(rows.schema, check_metadata=True):
-                rows = rows_to_arrow(table, vectors, schema)
-            self._check_new(rows[KEY])
-            dataset = commit_rows(self.uri, self._path, rows, self.version)
-            self._snapshot = Snapshot(dataset, self.uri, cache_limit=self._cache_limit)
-
-    def delete(self, ids):
-        """
-        Remove rows.
-
-        Parameters
-        ----------
-        ids : str or sequence of str
-            Values of ``obs_id``; those that are not there are ignored.
-
-        Returns
-        -------
-        n_deleted : int
-            Number of rows removed.
-
-        Raises
-        ------
-        InvalidQueryError
-            If ``ids`` holds anything but text.
-        IndexWriteError
-            If the index cannot be written.
-        """
-        ids = [ids] if isinstance(ids, str) else list(ids)
-        wrong = [item for item in ids if not isinstance(item, str)]
-        if wrong:
-            msg = f"ids must hold {KEY} values as text, got {wrong[0]!r}"
-            raise InvalidQueryError(msg)
-        with writer_lock(self._path):
-            self.refresh()
-            wanted = pa.array(ids, pa.string())
-            keys = self._snapshot.read([KEY])[KEY]
-            found = keys.filter(pc.is_in(keys, value_set=wanted)).to_pylist()
-            if not found:
-                return 0
-            quoted = ",".join("'" + item.replace("'", "''") + "'" for item in found)
-            dataset = commit_delete(self.uri, self._path, f"{KEY} IN ({quoted})")
-            self._snapshot = Snapshot(dataset, self.uri, cache_limit=self._cache_limit)
-        return len(found)
-
-    def _check_fingerprint(self, fingerprint):
-        if fingerprint is not None and fingerprint != self.fingerprint:
-            msg = (
-                f"the index {self.uri} was built with the model {self.fingerprint!r}"
-                f"{f' ({self.model})' if self.model else ''}, but these vectors come "
-                f"from {fingerprint!r}; load that model, or rebuild the index with "
-                "the new one"
-            )
-            raise ModelMismatchError(msg)
-
-    def _check_new(self, keys):
-        present = self._snapshot.read([KEY])[KEY]
-        both = keys.filter(pc.is_in(keys, value_set=present.combine_chunks()))
-        if len(both):
-            msg = (
-                f"{len(both)} rows are in the index already, among them {KEY} "
-                f"{both[0].as_py()!r}; delete them first or leave them out"
-            )
-            raise InvalidRowsError(msg)
