@@ -6,6 +6,7 @@ from astropy.table import Table
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._checks import column_names, unit_query
+from paperclip.index._reading import ADDRESS, scan
 from paperclip.index._rows import column_from_arrow
 from paperclip.results import COLUMNS, ColumnSpec
 from paperclip.utils.checks import whole_number
@@ -78,7 +79,11 @@ class SearchMethods:
         if not isinstance(exact, (bool, np.bool_)):
             msg = f"exact must be True or False, got {exact!r}"
             raise InvalidQueryError(msg)
-        return snapshot.search(query, limit=limit, where=where, names=names)
+        row_filter = None if where is None else _WhereFilter(snapshot, where)
+        table, _ = snapshot.search(
+            query, limit=limit, row_filter=row_filter, names=names, exact=exact
+        )
+        return table
 
     def similarities(self, vector, *, fingerprint=None):
         """
@@ -171,3 +176,20 @@ class SearchMethods:
             return sum(p.stat().st_size for p in files)
         parts = self._snapshot.dataset.get_fragments()
         return sum(f.file_size_bytes or 0 for p in parts for f in p.metadata.files)
+
+
+class _WhereFilter:
+    """A condition in SQL until the filters are there."""
+
+    area = None
+    exact_in_sql = True
+
+    def __init__(self, snapshot, where):
+        snapshot._check_where(where)
+        self.predicate = self.text = where
+
+    def addresses(self, dataset, uri):
+        """Return the rows that fulfil it, ascending."""
+        batches = scan(dataset, uri, [], where=self.predicate)
+        found = [batch[ADDRESS].to_numpy() for batch in batches]
+        return np.sort(np.concatenate([np.empty(0, np.uint64), *found]))

@@ -1,0 +1,374 @@
+# Licensed under a 3-clause BSD style license - see LICENSE.rst
+"""The vectors of one version of an index, wherever they are."""
+
+import numpy as np
+
+from paperclip.index._exact import (
+    Best,
+    Query,
+    in_threads,
+    quick_cosines,
+    squares,
+    to_float32,
+    true_cosines,
+    workers,
+)
+from paperclip.index._mapped import check_sizes
+from paperclip.index._reading import (
+    ADDRESS,
+    address_condition,
+    damaged,
+    not_unit,
+    scan,
+)
+from paperclip.index.schema import VECTOR
+
+__all__ = ["PageVectors", "StreamVectors"]
+
+_BLOCK = 1 << 23  # elements in one step of a product: 16 MB as float16
+_FINE = 1 << 20  # of them in one step that reads them twice: 2 MB, a cache's size
+_BATCH_BYTES = 1 << 22  # of float16 vectors in one step of a scan
+# of the rows of a stretch: fewer are copied out and multiplied, more are picked
+# from the product with the whole stretch
+_SPARSE = 0.3
+_TAKE = 4096  # rows fetched by address in one go
+_MISSING = "rows are missing"
+_FRAGMENT = np.uint64(32)  # bits below the number of the fragment in an address
+_TOLERANCE = 0.02  # of the square of a length of one: float16 rounds to 2**-11
+
+
+class PageVectors:
+    """
+    Vectors in arrays, mapped from files or in memory.
+
+    A position is the place of a row among all rows of the pages, deleted ones
+    included.
+
+    Parameters
+    ----------
+    pages : list of `~paperclip.index._mapped.Page`
+        In row order.
+    dead : `~numpy.ndarray` of int64
+        Positions of deleted rows, ascending.
+    uri : str
+        The index, for messages.
+    sizes : dict of str to int, optional
+        Size of every file that is mapped.
+    matrix : `~numpy.ndarray`, shape (n, d), optional
+        The vectors of all pages in one array.
+    """
+
+    def __init__(self, pages, dead, uri, *, sizes=None, matrix=None):
+        self._pages = [page.vectors for page in pages] if matrix is None else [matrix]
+        self._uri = uri
+        self._sizes = sizes or {}
+        self._dead = dead
+        self._checked = False
+        self._starts = _starts(self._pages)
+        # the rows of a segment have addresses that follow each other
+        self._segments = _starts([page.vectors for page in pages])
+        bases = np.array([page.fragment for page in pages], dtype=np.uint64)
+        bases <<= _FRAGMENT
+        self._bases = bases + np.array([page.first for page in pages], dtype=np.uint64)
+        self._order = np.argsort(self._bases)
+        self.n_rows = int(self._starts[-1]) - len(dead)
+
+    @property
+    def dtype(self):
+        """The type of the numbers."""
+        return self._pages[0].dtype if self._pages else np.dtype(np.float16)
+
+    def best(self, vector, limit, addresses=None):
+        """
+        Return the most similar rows.
+
+        Parameters
+        ----------
+        vector : `~numpy.ndarray`, shape (d,), dtype float32
+            Unit vector.
+        limit : int
+            Largest number of rows.
+        addresses : `~numpy.ndarray` of uint64, optional
+            Rows to search, ascending; all when not given.
+
+        Returns
+        -------
+        addresses : `~numpy.ndarray` of uint64
+            Best first; equal similarities in row order.
+        similarity : `~numpy.ndarray` of float32
+            Sums in float64, rounded.
+
+        Raises
+        ------
+        DamagedIndexError
+            If a row is missing, or a vector is not of unit length.
+        """
+        check_sizes(self._uri, self._sizes)
+        query = Query(vector)
+        best = Best(limit, query.margin_for(self.dtype))
+        tasks = self._stretches() if addresses is None else self._picks(addresses)
+
+        def work(task):
+            number, start, stop, picked = task
+            similarity = self._score(number, start, stop, picked, query)
+            first = int(self._starts[number])
+            best.add(first + start if picked is None else first + picked, similarity)
+
+        rows = self._starts[-1] if addresses is None else len(addresses)
+        in_threads(work, tasks, workers(int(rows) * len(vector)))
+        self._checked |= addresses is None
+        positions = best.positions()
+        similarity = self._precise(positions, query)
+        order = np.argsort(-similarity, kind="stable")[:limit]
+        return self._addresses_of(positions[order]), similarity[order]
+
+    def _stretches(self, block=None):
+        """Cut the pages into pieces (page, first row, last row + 1, all)."""
+        block = _BLOCK if block is None else block
+        tasks = []
+        for number, page in enumerate(self._pages):
+            step = max(1, block // page.shape[1])
+            starts = range(0, len(page), step)
+            tasks += [(number, i, min(i + step, len(page)), None) for i in starts]
+        return tasks
+
+    def _picks(self, addresses):
+        """Cut addresses into pieces (page, first row, last row + 1, rows)."""
+        positions = np.sort(self.positions_of(addresses))
+        tasks = []
+        ends = np.searchsorted(positions, self._starts)
+        for number in np.flatnonzero(np.diff(ends)):
+            rows = positions[ends[number] : ends[number + 1]] - self._starts[number]
+            step = max(1, _BLOCK // self._pages[number].shape[1] // 4)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                tasks.append((number, int(part[0]), int(part[-1]) + 1, part))
+        return tasks
+
+    def _score(self, number, start, stop, picked, query):
+        page = self._pages[number]
+        if picked is None:
+            similarity = self._product(page[start:stop], query)
+            low, high = np.searchsorted(
+                self._dead, self._starts[number] + np.array([start, stop])
+            )
+            if high > low:
+                similarity[self._dead[low:high] - self._starts[number] - start] = -9
+            return similarity
+        if len(picked) == stop - start:
+            return self._product(page[start:stop], query)
+        if len(picked) > _SPARSE * (stop - start):
+            return self._product(page[start:stop], query)[picked - start]
+        return self._product(page.take(picked, axis=0), query)
+
+    def _product(self, vectors, query):
+        similarity = quick_cosines(vectors, query)
+        # also false for NaN; then lengths, when every row is read for the first time
+        sane = similarity.min() > -1.02 and similarity.max() < 1.02
+        if sane and not self._checked:
+            sane = self._unit(vectors)
+        if not sane:
+            raise not_unit(self._uri)
+        return similarity
+
+    def _unit(self, vectors):
+        step = max(1, _FINE // vectors.shape[1])
+        for start in range(0, len(vectors), step):
+            lengths = squares(vectors[start : start + step])
+            if not np.all(np.abs(lengths - 1) < _TOLERANCE):
+                return False
+        return True
+
+    def _precise(self, positions, query):
+        similarity = np.empty(len(positions), dtype=np.float32)
+        for start in range(0, len(positions), 4096):
+            block = self._at(positions[start : start + 4096])
+            similarity[start : start + 4096] = true_cosines(block, query.double)
+        return similarity
+
+    def _at(self, positions):
+        """Copy vectors out, in the order of the positions, as they are stored."""
+        if len(self._pages) == 1:
+            return self._pages[0].take(positions, axis=0)
+        if not self._pages:
+            return np.empty((0, 0), dtype=np.float16)
+        shape = len(positions), self._pages[0].shape[1]
+        out = np.empty(shape, dtype=self.dtype)
+        pages = np.searchsorted(self._starts, positions, side="right") - 1
+        for number in np.unique(pages):
+            here = np.flatnonzero(pages == number)
+            out[here] = self._pages[number][positions[here] - self._starts[number]]
+        return out
+
+    def _addresses_of(self, positions):
+        place = np.searchsorted(self._segments, positions, side="right") - 1
+        offsets = positions - self._segments[place]
+        return self._bases[place] + offsets.astype(np.uint64)
+
+    def positions_of(self, addresses):
+        """Return positions in the order of the addresses."""
+        addresses = np.asarray(addresses, dtype=np.uint64)
+        if not len(addresses):
+            return np.empty(0, dtype=np.int64)
+        place = np.searchsorted(self._bases[self._order], addresses, side="right") - 1
+        if place.min() < 0:
+            raise damaged(self._uri, _MISSING)
+        place = self._order[place]
+        offsets = (addresses - self._bases[place]).astype(np.int64)
+        if np.any(offsets >= np.diff(self._segments)[place]):
+            raise damaged(self._uri, _MISSING)
+        return self._segments[place] + offsets
+
+    def ranks(self, addresses):
+        """Return the places of rows in row order, without the deleted ones."""
+        positions = self.positions_of(addresses)
+        return positions - np.searchsorted(self._dead, positions)
+
+    def addresses(self):
+        """Return the addresses of all rows, in row order."""
+        return self._addresses_of(self._alive(0, int(self._starts[-1])))
+
+    def _alive(self, start, stop):
+        low, high = np.searchsorted(self._dead, [start, stop])
+        return np.delete(np.arange(start, stop), self._dead[low:high] - start)
+
+    def at(self, addresses):
+        """Return vectors by address, shape (n, d), float32."""
+        check_sizes(self._uri, self._sizes)
+        vectors = self._at(self.positions_of(addresses))
+        return _single(vectors)
+
+    def iterate(self, batch):
+        """Yield (addresses, float32 vectors) in row order, ``batch`` rows each."""
+        check_sizes(self._uri, self._sizes)
+        for number, page in enumerate(self._pages):
+            first = int(self._starts[number])
+            for start in range(0, len(page), batch):
+                stop = min(start + batch, len(page))
+                alive = self._alive(first + start, first + stop)
+                rows = page[start:stop]
+                if len(alive) < len(rows):
+                    rows = rows[alive - first - start]
+                if not self._unit(rows):
+                    raise not_unit(self._uri)
+                yield self._addresses_of(alive), _single(rows)
+
+    def similarities(self, vector):
+        """Return the cosine of every row in row order, float32."""
+        check_sizes(self._uri, self._sizes)
+        query = Query(vector)
+        out = np.empty(int(self._starts[-1]), dtype=np.float32)
+
+        def work(task):
+            number, start, stop, _ = task
+            first = int(self._starts[number])
+            values = query.fine(self._pages[number][start:stop])
+            out[first + start : first + stop] = values
+
+        in_threads(work, self._stretches(_FINE), workers(out.size * len(vector)))
+        return np.delete(out, self._dead) if len(self._dead) else out
+
+
+class StreamVectors:
+    """
+    Vectors that are read through Lance for every search.
+
+    Parameters
+    ----------
+    dataset : `lance.LanceDataset`
+        The version.
+    uri : str
+        Where it is.
+    dimension : int
+        Length of a vector.
+    """
+
+    def __init__(self, dataset, uri, dimension):
+        self._dataset = dataset
+        self._uri = uri
+        self._dimension = dimension
+
+    def best(self, vector, limit, addresses=None):
+        """Return the most similar rows, as `PageVectors.best`."""
+        query = Query(vector)
+        best = np.empty(0, np.float32)
+        found = np.empty(0, np.uint64)
+        margin = query.margin_for(np.float32)
+        for address, vectors in self._chosen(addresses):
+            floor = best[-1] if len(best) == limit else np.float32(-2)
+            collected = Best(limit, margin)
+            similarity = quick_cosines(vectors, query)
+            rows = np.flatnonzero(similarity >= floor - margin)
+            collected.add(rows, similarity[rows])
+            rows = collected.positions()
+            # what came earlier stays first among equals
+            best = np.concatenate([best, true_cosines(vectors[rows], query.double)])
+            found = np.concatenate([found, address[rows]])
+            order = np.argsort(-best, kind="stable")[:limit]
+            best, found = best[order], found[order]
+        return found, best
+
+    def _batches(self, *, where=None, size=None):
+        """Yield (addresses, float32 vectors)."""
+        d = self._dimension
+        size = max(64, _BATCH_BYTES // (2 * d)) if size is None else size
+        options = {"where": where, "batch_size": size}
+        for batch in scan(self._dataset, self._uri, [VECTOR], **options):
+            half = batch[VECTOR].flatten().to_numpy(zero_copy_only=False)
+            vectors = to_float32(half).reshape(-1, d)
+            if not np.all(np.abs(squares(vectors) - 1) < _TOLERANCE):
+                raise not_unit(self._uri)
+            yield batch[ADDRESS].to_numpy(), vectors
+
+    def _chosen(self, addresses):
+        """Yield (addresses, float32 vectors) of some rows, in row order."""
+        if addresses is None:
+            yield from self._batches()
+        elif len(addresses) > _SPARSE * self._dataset.count_rows():
+            for address, vectors in self._batches():
+                place = np.searchsorted(addresses, address)
+                place = np.minimum(place, len(addresses) - 1)
+                keep = addresses[place] == address
+                yield address[keep], vectors[keep]
+        else:
+            for start in range(0, len(addresses), _TAKE):
+                inside = address_condition(addresses[start : start + _TAKE])
+                yield from self._batches(where=inside)
+
+    def at(self, addresses):
+        """Return vectors by address, shape (n, d), float32."""
+        out = np.empty((len(addresses), self._dimension), dtype=np.float32)
+        order = np.argsort(addresses)
+        ordered = np.asarray(addresses, dtype=np.uint64)[order]
+        filled = 0
+        for start in range(0, len(ordered), _TAKE):
+            inside = address_condition(ordered[start : start + _TAKE])
+            for address, vectors in self._batches(where=inside):
+                out[order[np.searchsorted(ordered, address)]] = vectors
+                filled += len(address)
+        if filled != len(out):
+            raise damaged(self._uri, _MISSING)
+        return out
+
+    def iterate(self, batch):
+        """Yield (addresses, float32 vectors) in row order, ``batch`` rows each."""
+        yield from self._batches(size=batch)
+
+    def addresses(self):
+        """Return the addresses of all rows, in row order."""
+        parts = [b[ADDRESS].to_numpy() for b in scan(self._dataset, self._uri, [])]
+        return np.concatenate([np.empty(0, np.uint64), *parts])
+
+    def similarities(self, vector):
+        """Return the cosine of every row in row order, float32."""
+        query = Query(vector)
+        parts = [query.fine(vectors) for _, vectors in self._batches()]
+        return np.concatenate([np.empty(0, np.float32), *parts])
+
+
+def _starts(arrays):
+    return np.cumsum([0, *map(len, arrays)])
+
+
+def _single(vectors):
+    return to_float32(vectors) if vectors.dtype == np.float16 else vectors
