@@ -62,6 +62,35 @@ class SkyArea:
             overlap[footprints.owner[near[hits]]] = True
         return overlap
 
+    def sort_circles(self, centre, radius):
+        """
+        Say which circles meet the area, and which are certainly inside.
+
+        Parameters
+        ----------
+        centre : `~numpy.ndarray`, shape (n, 3)
+            Unit vectors (ICRS).
+        radius : `~numpy.ndarray`, shape (n,)
+            Radians.
+
+        Returns
+        -------
+        meets : `~numpy.ndarray` of bool, shape (n,)
+            Whether circle and area have a point in common.
+        inside : `~numpy.ndarray` of bool, shape (n,)
+            True only where all of the circle is in the area, but not always
+            then: circles in one part of the area or more are seen.
+        """
+        circles = Shapes.from_circles(centre, radius)
+        meets, inside = (np.zeros(len(radius), dtype=bool) for _ in range(2))
+        for part in self.parts:
+            near = circles.near(part.centre, part.radius)
+            near = near[~inside[near]]
+            near = near[part.meets(circles, near)]
+            meets[near] = True
+            inside[near] = part.holds(circles, near)
+        return meets, inside
+
     def contains(self, ra, dec):
         """
         Say which positions are in the area.
@@ -90,6 +119,16 @@ class SkyArea:
         return inside
 
     @property
+    def is_circle(self):
+        """Whether the area is a single circle or position (bool)."""
+        return len(self.parts) == 1 and getattr(self.parts[0], "is_circle", False)
+
+    @property
+    def cap(self):
+        """Centre (unit vector) and radius (radians) of `bounding_circle`."""
+        return _around([(p.centre, p.radius) for p in self.parts])
+
+    @property
     def bounding_circle(self):
         """
         A circle that holds the area, not always the smallest one.
@@ -103,7 +142,7 @@ class SkyArea:
         """
         from astropy.coordinates import Angle, SkyCoord
 
-        centre, radius = _around([(p.centre, p.radius) for p in self.parts])
+        centre, radius = self.cap
         ra = np.degrees(np.arctan2(centre[1], centre[0])) % 360
         dec = np.degrees(np.arctan2(centre[2], np.hypot(centre[0], centre[1])))
         radius = min(180.0, np.degrees(radius) + 1e-10)
@@ -144,6 +183,8 @@ class Part:
             )
             raise InvalidQueryError(msg)
         self.centre, self.radius = _bounds(self._tree, self._leaves)
+        self.is_circle = self._tree == 0 and bool(self._leaves.is_circle[0])
+        self._given, self._outside = tree, None
         self._anchors = self._find_anchors()
 
     def _inside(self, points, outlines=()):
@@ -229,6 +270,30 @@ class Part:
             places, points = shapes.crossings(rows[todo], self._leaves, leaf)
             hits[todo[places[self._inside(points, (leaf,))]]] = True
         return hits
+
+    def holds(self, shapes, rows):
+        """
+        Say which shapes lie in the area, outlines apart.
+
+        Parameters
+        ----------
+        shapes : `Shapes`
+            Of footprints.
+        rows : `~numpy.ndarray` of int, shape (n,)
+            Those to look at.
+
+        Returns
+        -------
+        hits : `~numpy.ndarray` of bool, shape (n,)
+            For each of ``rows``.
+        """
+        if self.is_circle:
+            apart = np.linalg.norm(shapes.centre[rows] - self.centre, axis=-1)
+            room = self.radius - shapes.radius[rows]
+            return (room > 0) & (apart < sphere.chord(np.maximum(room, 0)))
+        if self._outside is None:
+            self._outside = Part(("not", self._given))
+        return ~self._outside.meets(shapes, rows)
 
 
 def _numbered(tree, leaves):

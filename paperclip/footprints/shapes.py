@@ -53,6 +53,31 @@ class Shapes:
         self._place_circles([c for c in circles if c])
         self._place_polygons(polygons)
 
+    @classmethod
+    def from_circles(cls, centre, radius):
+        """
+        Return circles that are at hand as arrays.
+
+        Parameters
+        ----------
+        centre : `~numpy.ndarray`, shape (n, 3)
+            Unit vectors.
+        radius : `~numpy.ndarray`, shape (n,)
+            Radians.
+
+        Returns
+        -------
+        shapes : `Shapes`
+            Without a copy of the arrays.
+        """
+        self = cls([])
+        self.is_circle = np.ones(len(radius), dtype=bool)
+        self._offset = np.zeros(len(radius) + 1, dtype=np.int64)
+        self.centre, self.radius = centre, radius
+        self._aside = sphere.basis(centre)
+        self.on_edge = _rims(centre, radius, self._aside[0])
+        return self
+
     def __len__(self):
         return len(self.radius)
 
@@ -64,9 +89,7 @@ class Shapes:
         radius = np.radians(radius)
         aside, _ = sphere.basis(centre)
         self.centre[here], self.radius[here] = centre, radius
-        self.on_edge[here] = (
-            np.cos(radius)[:, None] * centre + np.sin(radius)[:, None] * aside
-        )
+        self.on_edge[here] = _rims(centre, radius, aside)
 
     def _place_polygons(self, here):
         if not here.size:
@@ -234,10 +257,13 @@ class Shapes:
         _, its_edges = other._edges(np.array([row]))
         start, end = other._start[its_edges], other._end[its_edges]
         count = len(start)
-        which = np.repeat(np.arange(len(circles)), count)
-        ends = [np.tile(x, (len(circles), 1)) for x in (start, end)]
-        met, points = sphere.arc_circle_crossings(*ends, *(x[which] for x in mine))
-        yield circles[which[met]], points
+        size = max(1, _BATCH // count)
+        for first in range(0, len(circles), size):
+            some = np.arange(first, min(first + size, len(circles)))
+            which = np.repeat(some, count)
+            ends = [np.tile(x, (len(some), 1)) for x in (start, end)]
+            met, points = sphere.arc_circle_crossings(*ends, *(x[which] for x in mine))
+            yield circles[which[met]], points
         for part in self._parts(rows, each=count):
             place, edge = self._edges(rows[part])
             edges, theirs = np.repeat(edge, count), np.tile(its_edges, len(edge))
@@ -324,6 +350,11 @@ def _as_circle(shape):
     if isinstance(shape, Circle):
         return shape
     return Circle(*shape.vertices[0], 0.0) if len(shape.vertices) == 1 else None
+
+
+def _rims(centre, radius, aside):
+    """Return a point of each of some circles."""
+    return np.cos(radius)[:, None] * centre + np.sin(radius)[:, None] * aside
 
 
 def _angle(first, second):

@@ -6,8 +6,8 @@ from astropy.table import Table
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._checks import column_names, unit_query
-from paperclip.index._reading import ADDRESS, scan
 from paperclip.index._rows import column_from_arrow
+from paperclip.index.filters import row_filter
 from paperclip.results import COLUMNS, ColumnSpec
 from paperclip.utils.checks import whole_number
 
@@ -27,12 +27,24 @@ class SearchMethods:
         *,
         limit=10,
         where=None,
+        region=None,
+        radius=None,
+        instrument_name=None,
+        filters=None,
+        obs_collection=None,
+        proposal_id=None,
+        target_name=None,
+        t_min=None,
+        t_max=None,
         columns=None,
-        exact=True,
+        exact=False,
         fingerprint=None,
     ):
         """
         Find the rows whose vectors point most nearly the same way.
+
+        All conditions are applied before the search, so ``limit`` rows come
+        back if so many fulfil them.
 
         Parameters
         ----------
@@ -42,13 +54,26 @@ class SearchMethods:
             Largest number of rows.
         where : str, optional
             Condition in SQL on the columns of the rows, for example
-            ``"instrument_name = 'NIRCAM' AND t_min > 60000"``. It is applied
-            before the search, so ``limit`` rows come back if so many match.
+            ``"instrument_name = 'NIRCAM' AND t_min > 60000"``.
+        region : region, `~astropy.coordinates.SkyCoord`, str or sequence, optional
+            Part of the sky that the footprint must meet: anything that
+            `~paperclip.footprints.sky_area` takes, in any frame. A row without a
+            footprint counts as the point ``s_ra``, ``s_dec``; one without a
+            position is nowhere.
+        radius : `~astropy.coordinates.Angle`, quantity, str or float, optional
+            Beside a position as ``region``; a number is in degrees.
+        instrument_name, filters, obs_collection, proposal_id, target_name : \
+str or sequence of str, optional
+            Value of the column, or several of which one must match. Upper and
+            lower case count as the same; ``*`` is any text, ``?`` any character.
+        t_min, t_max : `~astropy.time.Time`, str or float, optional
+            Interval that the exposure must overlap, ends included: a time, ISO
+            text (UTC) or MJD.
         columns : sequence of str, optional
             Columns of the result, in order; by default ``rank``,
             ``similarity`` and all columns of the rows.
         exact : bool, optional
-            False allows an approximate index to be used where there is one.
+            True forbids an approximate answer where there is an index for one.
         fingerprint : str, optional
             Fingerprint of the model that made ``vector``, to be compared.
 
@@ -58,31 +83,49 @@ class SearchMethods:
             Best first, equal similarities in row order. ``similarity`` is
             the cosine (float32, -1 to 1), ``rank`` counts from 1. Columns
             that have missing values are masked. No match gives no rows.
+            ``meta`` holds ``search`` (``"exact"`` or ``"ann"``), ``recall``
+            (expected share of the true best rows, 1 for exact) and
+            ``n_match`` (rows that fulfil the conditions), and what was asked
+            for: ``where``, ``region``, ``columns``, ``t_min``, ``t_max``.
 
         Raises
         ------
         ModelMismatchError
             If the fingerprints differ.
         InvalidQueryError
-            If the vector does not fit, ``limit`` is not positive, or
-            ``where`` or ``columns`` cannot be understood.
+            If the vector does not fit, ``limit`` is not positive, or another
+            argument cannot be understood.
         DamagedIndexError
             If the files cannot be read.
         """
         snapshot = self._snapshot
         query = self._query(vector, fingerprint)
         limit = whole_number("limit", limit, 1, 2**62)
-        if where is not None and (not isinstance(where, str) or not where.strip()):
-            msg = f"where must be a condition in SQL or None, got {where!r}"
-            raise InvalidQueryError(msg)
         names = column_names(columns, snapshot.result_specs)
         if not isinstance(exact, (bool, np.bool_)):
             msg = f"exact must be True or False, got {exact!r}"
             raise InvalidQueryError(msg)
-        row_filter = None if where is None else _WhereFilter(snapshot, where)
-        table, _ = snapshot.search(
-            query, limit=limit, row_filter=row_filter, names=names, exact=exact
+        chosen = row_filter(
+            snapshot.specs,
+            where=where,
+            region=region,
+            radius=radius,
+            t_min=t_min,
+            t_max=t_max,
+            instrument_name=instrument_name,
+            filters=filters,
+            obs_collection=obs_collection,
+            proposal_id=proposal_id,
+            target_name=target_name,
         )
+        if chosen is not None:
+            chosen.check(snapshot.dataset)
+        table, facts = snapshot.search(
+            query, limit=limit, row_filter=chosen, names=names, exact=bool(exact)
+        )
+        table.meta.update(facts)
+        if chosen is not None:
+            table.meta.update(chosen.facts)
         return table
 
     def similarities(self, vector, *, fingerprint=None):
@@ -176,20 +219,3 @@ class SearchMethods:
             return sum(p.stat().st_size for p in files)
         parts = self._snapshot.dataset.get_fragments()
         return sum(f.file_size_bytes or 0 for p in parts for f in p.metadata.files)
-
-
-class _WhereFilter:
-    """A condition in SQL until the filters are there."""
-
-    area = None
-    exact_in_sql = True
-
-    def __init__(self, snapshot, where):
-        snapshot._check_where(where)
-        self.predicate = self.text = where
-
-    def addresses(self, dataset, uri):
-        """Return the rows that fulfil it, ascending."""
-        batches = scan(dataset, uri, [], where=self.predicate)
-        found = [batch[ADDRESS].to_numpy() for batch in batches]
-        return np.sort(np.concatenate([np.empty(0, np.uint64), *found]))

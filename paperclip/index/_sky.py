@@ -5,10 +5,21 @@ import numpy as np
 import pyarrow as pa
 
 from paperclip.footprints import Footprints
+from paperclip.footprints.cells import SKY, around, cells_of, cone_ranges, merged
+from paperclip.footprints.sphere import chord
 
-__all__ = ["sky_columns"]
+__all__ = ["AREA_COLUMNS", "coarse_condition", "rows_meeting", "sky_columns"]
 
-_ORDER = 29  # the finest cells of HEALPix, 0.4 mas
+#: What `rows_meeting` reads of a row.
+AREA_COLUMNS = ("cx", "cy", "cz", "sky_radius", "s_region")
+
+_RANGES = 64
+_CHORDS = 8  # circles that are compared one by one
+_CONES = 32  # circles whose cells are looked up one by one
+_WIDE = 1.0  # degrees; few footprints are larger
+_LARGE = 0.05  # of the sky; more is not looked up by cells
+_SLACK = 1e-9  # radians, for rounding
+_ARC = 0.017453293  # radians of a degree, rounded up
 _BLOCK = 16384  # footprints read at a time
 
 
@@ -60,24 +71,90 @@ def _circles(columns):
     return centre, radius
 
 
-def cells_of(vectors):
+def coarse_condition(area):
     """
-    Return the HEALPix cells that hold directions.
+    Return a condition in SQL that holds for all rows that meet an area.
 
     Parameters
     ----------
-    vectors : `~numpy.ndarray`, shape (n, 3)
-        Unit vectors.
+    area : `~paperclip.footprints.SkyArea`
+        The part of the sky.
 
     Returns
     -------
-    cells : `~numpy.ndarray`, shape (n,), dtype int64
-        Of order 29, nested.
-    """
-    from astropy.coordinates import Latitude, Longitude
-    from cdshealpix.nested import lonlat_to_healpix
+    predicate : str
+        Straight distances between unit vectors, and at most `_RANGES` ranges of
+        cells, which an index on ``hpx29`` finds without reading the rows. It
+        holds for some rows that do not meet the area as well.
 
-    x, y, z = vectors.T
-    lon = Longitude(np.arctan2(y, x), unit="rad")
-    lat = Latitude(np.arctan2(z, np.hypot(x, y)), unit="rad")
-    return lonlat_to_healpix(lon, lat, _ORDER).astype(np.int64)
+    Notes
+    -----
+    A chord of the sum of two angles is at most the sum of the chord of one and
+    the arc of the other, so no row needs a sine. Ranges are widened for rows up
+    to `_WIDE` degrees; of those with larger footprints the chord alone decides.
+    """
+    caps = [(part.centre, part.radius) for part in area.parts]
+    if len(caps) > _CHORDS:
+        caps = [area.cap]
+    if any(radius >= np.pi for _, radius in caps):
+        chords = "hpx29 IS NOT NULL"
+    else:
+        chords = f"({' OR '.join(_chord_condition(*cap) for cap in caps)})"
+    start, stop = merged(*_ranges(area), most=_RANGES)
+    if (stop - start).sum() > SKY * _LARGE:
+        return chords  # an index would only return most of the rows
+    cells = " OR ".join(
+        f"(hpx29 >= {a} AND hpx29 < {b})"
+        for a, b in zip(start.tolist(), stop.tolist(), strict=True)
+    )
+    return f"({chords} AND ({cells} OR sky_radius > {_WIDE}))"
+
+
+def _chord_condition(centre, radius):
+    square = " + ".join(
+        f"(c{axis} - ({value!r})) * (c{axis} - ({value!r}))"
+        for axis, value in zip("xyz", map(float, centre), strict=True)
+    )
+    reach = f"({float(chord(radius)) + _SLACK!r} + {_ARC} * sky_radius)"
+    return f"({square} <= {reach} * {reach})"
+
+
+def _ranges(area):
+    """Return ranges of cells that hold all centres within reach of an area."""
+    widen = np.radians(_WIDE) + _SLACK
+    found = []
+    cones = [part for part in area.parts if not hasattr(part, "ranges")]
+    if len(cones) > _CONES:
+        radius = np.array([part.radius for part in cones])
+        found.append(around(np.stack([p.centre for p in cones]), radius + widen))
+        cones = []
+    found += [cone_ranges(part.centre, part.radius + widen) for part in cones]
+    found += [p.ranges(widen) for p in area.parts if hasattr(p, "ranges")]
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+
+def rows_meeting(area, rows):
+    """
+    Say which rows meet an area.
+
+    Parameters
+    ----------
+    area : `~paperclip.footprints.SkyArea`
+        The part of the sky.
+    rows : `pyarrow.RecordBatch`
+        With the columns `AREA_COLUMNS`, nowhere null but in ``s_region``.
+
+    Returns
+    -------
+    meets : `~numpy.ndarray` of bool, shape (n,)
+        Of the footprint itself. Only those are read that the circles around
+        them leave open.
+    """
+    centre = np.stack([rows[name].to_numpy() for name in ("cx", "cy", "cz")], axis=-1)
+    radius = np.radians(rows["sky_radius"].to_numpy().astype(float))
+    meets, inside = area.sort_circles(centre, radius)
+    open_ = np.flatnonzero(meets & ~inside & (radius > 0))
+    if open_.size:
+        text = rows["s_region"].take(pa.array(open_)).to_pylist()
+        meets[open_] = area.intersects(Footprints(text))
+    return meets

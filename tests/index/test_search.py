@@ -77,7 +77,7 @@ def test_a_result_can_be_changed_without_harm(sample):
     assert (again["s_ra"] > 0).all()
     assert "x" not in again["target_name"].tolist()
     assert again["similarity"].description.startswith("Cosine")
-    assert again.meta == {}
+    assert again.meta == {"search": "exact", "recall": 1.0, "n_match": 300}
 
 
 @pytest.mark.parametrize("cache_limit", [0, 1 << 20])
