@@ -20,6 +20,7 @@ from paperclip.exceptions import (
     NoResultsWarning,
 )
 from paperclip.queries import check_query_text
+from paperclip.streaming import StreamingMethods
 from paperclip.utils.checks import whole_number
 
 __all__ = ["Paperclip", "PaperclipClass"]
@@ -37,7 +38,7 @@ def _shared_encoder(model, device, offline):
     return load_encoder(model, device=device, offline=offline)
 
 
-class PaperclipClass(ArchiveMethods):
+class PaperclipClass(ArchiveMethods, StreamingMethods):
     """
     Find and describe telescope images with words.
 

@@ -4,6 +4,7 @@
 from astropy.utils.exceptions import AstropyUserWarning
 
 __all__ = [
+    "ApproximateSearchWarning",
     "CatalogueError",
     "CatalogueWarning",
     "CheckpointError",
@@ -11,6 +12,7 @@ __all__ = [
     "DamagedIndexError",
     "DataSetError",
     "DataSetWriteError",
+    "ExportError",
     "FailedRowsWarning",
     "FootprintError",
     "ImageConversionError",
@@ -129,6 +131,10 @@ class IndexWriteError(PaperclipError, OSError):
     """An index cannot be written: a read-only folder, a full disk."""
 
 
+class ExportError(PaperclipError, OSError):
+    """A file or folder cannot be written, or is there already."""
+
+
 class DamagedIndexError(PaperclipError, OSError):
     """An index cannot be read; its files are incomplete or altered."""
 
@@ -207,3 +213,7 @@ class FailedRowsWarning(PaperclipWarning):
 
 class IndexRecoveredWarning(PaperclipWarning):
     """The newest version of an index was lost; the one before it was opened."""
+
+
+class ApproximateSearchWarning(PaperclipWarning):
+    """An approximate index was made, but searches stay exact where it is no use."""

@@ -55,9 +55,10 @@ ALLOWED = {
     "_figures": FOUNDATION | {"results", "imaging"},
     "_previews": FOUNDATION | {"imaging"},
     "answers": {"exceptions", "utils", "results", "index"},
+    "streaming": FOUNDATION | {"answers", "queries", "results"},
     "core": FOUNDATION
     | WORKERS
-    | {"answers", "archive", "mast", "queries", "results", "vocabulary"},
+    | {"streaming", "answers", "archive", "mast", "queries", "results", "vocabulary"},
     "training": FOUNDATION
     | {
         "_figures",

@@ -34,8 +34,8 @@ class FormatMethods:
         ------
         InvalidQueryError
             If the format or an option is unknown.
-        FileExistsError
-            If ``path`` is there already.
+        ExportError
+            If ``path`` is there already, or cannot be written.
         MissingDependencyError
             If the format needs a package that is not installed.
         """

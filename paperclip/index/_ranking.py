@@ -4,12 +4,13 @@
 import numpy as np
 
 from paperclip.exceptions import InvalidQueryError
-from paperclip.index._exact import coarse, precise
+from paperclip.index._exact import Query, true_cosines
 
 __all__ = ["Ranking"]
 
 _MOST = 2**32  # rows whose places fit beside their similarities
 _SIGN = np.uint32(1 << 31)
+_STEP = 8192  # rows whose vectors are read in one go
 
 
 class Ranking:
@@ -24,7 +25,8 @@ class Ranking:
     Parameters
     ----------
     batches : iterable of (`~numpy.ndarray`, `~numpy.ndarray`)
-        Addresses, and vectors as float32, in row order.
+        Addresses, and similarities (float32) with the error of a sum in
+        float32, in row order.
     vectors_at : callable
         Returns the vectors (float32) of an array of addresses, in its order.
     query : `~numpy.ndarray`, shape (d,), dtype float32
@@ -36,17 +38,16 @@ class Ranking:
     """
 
     def __init__(self, batches, vectors_at, query, *, floor=None, limit=None):
-        self._query = query
+        self._query = Query(query).double
         self._vectors_at = vectors_at
         # a dot product of d float32 terms is off by at most about d * 2**-24
-        self._margin = np.float32(2.1 * len(query) * 2.0**-24)
-        keys, addresses = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)]
+        self._margin = np.float32(2.1 * len(query) * 2.0**-24 + 1e-6)
+        keys, addresses = [], []
         self.n_seen = n_kept = 0
-        for address, vectors in batches:
+        for address, similarity in batches:
             self.n_seen += len(address)
-            similarity = coarse(vectors, query)
             if floor is not None:
-                kept = self._above(vectors, similarity, np.float32(floor))
+                kept = self._above(address, similarity, np.float32(floor))
                 address, similarity = address[kept], similarity[kept]
             keys.append(_pack(similarity, n_kept))
             addresses.append(np.asarray(address, dtype=np.uint64))
@@ -66,10 +67,12 @@ class Ranking:
             self._keys = self._keys[: int(n_near[0])].copy()
         self._limit = n_kept if limit is None else min(limit, n_kept)
 
-    def _above(self, vectors, similarity, floor):
+    def _above(self, addresses, similarity, floor):
         kept = similarity >= floor + self._margin
         unsure = np.flatnonzero((similarity >= floor - self._margin) & ~kept)
-        kept[unsure] = precise(vectors, unsure, self._query) >= floor
+        for start in range(0, len(unsure), _STEP):
+            rows = unsure[start : start + _STEP]
+            kept[rows] = self._precise(addresses[rows]) >= floor
         return kept
 
     def __len__(self):
@@ -98,10 +101,10 @@ class Ranking:
             wanted = min(size, self._limit - given)
             ready = 0
             while ready < wanted:
-                block = self._keys[done : done + max(wanted - ready, 64)]
+                block = self._keys[done : done + min(max(wanted - ready, 64), _STEP)]
                 done += len(block)
                 place = block & np.uint64(_MOST - 1)
-                found = self._precise(place)
+                found = self._precise(self._addresses[place])
                 values = np.concatenate([values, found])
                 places = np.concatenate([places, place])
                 order = np.lexsort((places, -values))
@@ -117,14 +120,15 @@ class Ranking:
             given += wanted
             values, places = values[wanted:], places[wanted:]
 
-    def _precise(self, places):
-        vectors = self._vectors_at(self._addresses[places])
-        return precise(vectors, np.arange(len(vectors)), self._query)
+    def _precise(self, addresses):
+        return true_cosines(self._vectors_at(addresses), self._query)
 
 
 def _joined(parts):
-    """Join arrays and let go of them."""
-    whole = np.concatenate(parts)
+    """Join arrays of uint64 and let go of them."""
+    if len(parts) == 1:
+        return parts.pop()
+    whole = np.concatenate([np.empty(0, np.uint64), *parts])
     parts.clear()
     return whole
 

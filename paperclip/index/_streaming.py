@@ -6,15 +6,17 @@ from astropy.table import Table
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._checks import column_names
-from paperclip.index._exact import to_float32
+from paperclip.index._exact import coarse
 from paperclip.index._ranking import Ranking
 from paperclip.index._rows import column_from_arrow
-from paperclip.index._selecting import half_vectors, iter_rows, rows_at, selected
-from paperclip.index.schema import KEY, VECTOR
+from paperclip.index._selecting import batch_rows, rows_at, selected
+from paperclip.index.schema import KEY
 from paperclip.results import empty_table
 from paperclip.utils.checks import whole_number
 
 __all__ = ["StreamMethods", "rows_to_table"]
+
+_STEP = 1 << 20  # rows whose similarities are looked at in one go
 
 
 class StreamMethods:
@@ -79,8 +81,9 @@ class StreamMethods:
 
         Notes
         -----
-        Memory: 16 bytes for each row above ``min_similarity``, twice that for
-        a moment, and a page.
+        Memory: 16 bytes for each row above ``min_similarity`` and a page; for
+        a moment, when the stream begins, 12 bytes for each row of the index
+        besides.
         """
         snapshot = self._snapshot
         query = self._query(vector, fingerprint)
@@ -111,8 +114,8 @@ def _similarity_floor(value):
 
 def _pages(snapshot, query, addresses, page, limit, floor, names):
     ranking = Ranking(
-        _vectors(snapshot, addresses),
-        lambda found: _floats(rows_at(snapshot, found, [VECTOR])),
+        _similarities(snapshot, query, addresses, floor),
+        snapshot.vectors_at,
         query,
         floor=floor,
         limit=limit,
@@ -139,20 +142,18 @@ def _pages(snapshot, query, addresses, page, limit, floor, names):
         yield table
 
 
-def _vectors(snapshot, addresses):
-    names = [VECTOR]
+def _similarities(snapshot, query, addresses, floor):
+    """Yield addresses and similarities in row order."""
     if addresses is not None:
-        start = 0
-        for rows in iter_rows(snapshot, names, addresses=addresses):
-            yield addresses[start : start + len(rows)], _floats(rows)
-            start += len(rows)
+        step = batch_rows(snapshot)
+        for start in range(0, len(addresses), step):
+            block = addresses[start : start + step]
+            yield block, coarse(snapshot.vectors_at(block), query)
         return
-    yield from snapshot._vector_batches()
-
-
-def _floats(rows):
-    half = half_vectors(rows)
-    return to_float32(half.ravel()).reshape(half.shape)
+    similarity, addresses = snapshot.similarities(query), snapshot.addresses()
+    step = _STEP if floor is not None else max(1, len(addresses))
+    for start in range(0, len(addresses), step):
+        yield addresses[start : start + step], similarity[start : start + step]
 
 
 def _fetch(snapshot, addresses, names):
