@@ -11,6 +11,7 @@ from paperclip.index._streaming import StreamMethods
 from paperclip.index._upkeep import UpkeepMethods
 from paperclip.index._versions import VersionMethods
 from paperclip.index._writing import WriteMethods
+from paperclip.index.ann import AnnMethods
 from paperclip.index.schema import Header, arrow_schema, row_specs
 from paperclip.utils.checks import whole_number
 
@@ -21,6 +22,7 @@ _CACHE_LIMIT = 512 * 1024**2
 
 class Index(
     SearchMethods,
+    AnnMethods,
     StreamMethods,
     FormatMethods,
     WriteMethods,
