@@ -10,6 +10,8 @@ from paperclip.results import COLUMNS, describe_columns
 __all__ = [
     "add_percentile",
     "check_same_model",
+    "conditions_text",
+    "count_above",
     "description_table",
     "image_facts",
     "result_columns",
@@ -22,6 +24,10 @@ _PERCENTILE = {"similarity_percentile": COLUMNS["similarity_percentile"]}
 # multiplications; the threads of BLAS would keep spinning afterwards, which on two
 # cores slows the model that comes next
 _FEW = 1 << 24
+
+_ROUNDING = 1e-6
+# keys of a search that say what was asked for
+_CONDITIONS = ("where", "region", "filter", "t_min", "t_max")
 
 _TERM_COLUMNS = {
     "rank": "Place in the result, 1 is the best",
@@ -93,7 +99,24 @@ def check_same_model(index, fingerprint):
         raise ModelMismatchError(msg)
 
 
-def search_table(index, vector, *, limit, where, columns):
+def conditions_text(meta):
+    """
+    Return the conditions of a search in one line.
+
+    Parameters
+    ----------
+    meta : dict
+        Of the result.
+
+    Returns
+    -------
+    text : str
+        For messages.
+    """
+    return ", ".join(f"{key}={meta[key]!r}" for key in _CONDITIONS if key in meta)
+
+
+def search_table(index, vector, *, limit, columns, **conditions):
     """
     Search an index and add what is known of the result as a whole.
 
@@ -105,34 +128,35 @@ def search_table(index, vector, *, limit, where, columns):
         The query, of the model of the index.
     limit : int
         Largest number of rows.
-    where : str or None
-        Condition in SQL.
     columns : sequence of str or None
         Columns of the result.
+    **conditions
+        Further arguments of `~paperclip.index.Index.search`.
 
     Returns
     -------
     table : `~astropy.table.Table`
-        Best first. ``meta`` holds ``index``, ``indexver``, ``n_index`` and, with
-        a column ``proposal_id``, ``n_props``.
+        Best first. ``meta`` is that of the search, with ``index``,
+        ``indexver``, ``n_index`` and, with a column ``proposal_id``,
+        ``n_props``.
 
     Raises
     ------
     InvalidQueryError
-        If ``where`` or ``columns`` cannot be understood.
+        If ``columns`` or a condition cannot be understood.
     """
     names = result_columns(columns, index.colnames)
     stored = [name for name in names if name != "similarity_percentile"]
     search = stored if "similarity" in stored else [*stored, "similarity"]
-    table = index.search(vector, limit=limit, where=where, columns=search)
+    table = index.search(vector, limit=limit, columns=search, **conditions)
+    size = len(index)
     if "similarity_percentile" in names:
+        filtered = table.meta.get("n_match", size) < size
         position = names.index("similarity_percentile")
-        add_percentile(
-            table, index, vector, filtered=where is not None, position=position
-        )
+        add_percentile(table, index, vector, filtered=filtered, position=position)
     if "similarity" not in names:
         table.remove_column("similarity")
-    table.meta.update(index=str(index.uri), indexver=index.version, n_index=len(index))
+    table.meta.update(index=str(index.uri), indexver=index.version, n_index=size)
     if "proposal_id" in table.colnames:
         programmes = set(table["proposal_id"].tolist())  # None where masked
         table.meta["n_props"] = len(programmes - {None})
@@ -158,15 +182,37 @@ def add_percentile(table, index, vector, *, filtered, position):
     """
     similarity = np.asarray(table["similarity"], dtype=float)
     size = max(len(index), 1)
-    if filtered:  # the rows above are not in the table: look at the whole index
-        everything = np.sort(index.similarities(vector))
-        tolerance = 1e-6  # a float32 sum rounds differently with its order
-        above = len(everything) - np.searchsorted(everything, similarity + tolerance)
+    if not len(table):
+        above = np.zeros(0)
+    elif filtered:  # the rows above are not in the table: look at the whole index
+        # a float32 sum rounds differently with its order
+        above = count_above(index.similarities(vector), similarity + _ROUNDING)
     else:
         above = np.searchsorted(-similarity, -similarity)
     percentile = 100.0 * (size - above) / size
     table.add_column(percentile, name="similarity_percentile", index=position)
     describe_columns(table, specs=_PERCENTILE)
+
+
+def count_above(values, levels):
+    """
+    Count the values that are above levels, without sorting the values.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`, shape (n,), dtype float32
+        In any order.
+    levels : `~numpy.ndarray`, shape (m,), dtype float64
+        In descending order.
+
+    Returns
+    -------
+    above : `~numpy.ndarray` of int, shape (m,)
+        Numbers of values larger than or equal to each level.
+    """
+    # the lowest level leaves few values that the others need to look at
+    near = np.sort(values[values >= levels[-1]].astype(float))
+    return len(near) - np.searchsorted(near, levels)
 
 
 def description_table(terms, matrix, vector, *, scale, background, limit=None):

@@ -9,16 +9,13 @@ from pathlib import Path
 from paperclip import __version__, conf
 from paperclip.answers import (
     check_same_model,
-    description_table,
+    conditions_text,
     image_facts,
     search_table,
 )
 from paperclip.archive import ArchiveMethods
-from paperclip.exceptions import (
-    IndexNotFoundError,
-    InvalidQueryError,
-    NoResultsWarning,
-)
+from paperclip.describing import DescribeMethods
+from paperclip.exceptions import NoResultsWarning
 from paperclip.queries import check_query_text
 from paperclip.streaming import StreamingMethods
 from paperclip.utils.checks import whole_number
@@ -26,7 +23,6 @@ from paperclip.utils.checks import whole_number
 __all__ = ["Paperclip", "PaperclipClass"]
 
 BUILTIN = "builtin"
-_VOCABULARIES = 8  # whose vectors an instance keeps
 _BUILTIN_INDEX = Path(__file__).parent / "data" / "sample_index.lance"
 
 
@@ -38,7 +34,7 @@ def _shared_encoder(model, device, offline):
     return load_encoder(model, device=device, offline=offline)
 
 
-class PaperclipClass(ArchiveMethods, StreamingMethods):
+class PaperclipClass(DescribeMethods, ArchiveMethods, StreamingMethods):
     """
     Find and describe telescope images with words.
 
@@ -118,7 +114,24 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
             self._opened[uri] = Index.open(_BUILTIN_INDEX if uri == BUILTIN else uri)
         return self._opened[uri]
 
-    def query_text(self, text, *, limit=10, where=None, columns=None):
+    def query_text(
+        self,
+        text,
+        *,
+        limit=10,
+        where=None,
+        region=None,
+        radius=None,
+        instrument_name=None,
+        filters=None,
+        obs_collection=None,
+        proposal_id=None,
+        target_name=None,
+        t_min=None,
+        t_max=None,
+        columns=None,
+        exact=False,
+    ):
         """
         Find the observations whose pictures fit a text.
 
@@ -130,10 +143,27 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
             Largest number of rows.
         where : str, optional
             Condition in SQL on the columns of the index, for example
-            ``"obs_collection = 'JWST' AND s_dec < 0"``. It is applied before
-            the search, so ``limit`` rows come back if so many match.
+            ``"obs_collection = 'JWST' AND s_dec < 0"``. This and all other
+            conditions are applied before the search, so ``limit`` rows come
+            back if so many match.
+        region : region, `~astropy.coordinates.SkyCoord`, str or sequence, optional
+            Part of the sky that footprints must meet: a sky region of the
+            package *regions* in any frame, a position, a ``mocpy.MOC``, or a
+            list of these, see `~paperclip.footprints.sky_area`. Observations
+            without a footprint count as points.
+        radius : `~astropy.coordinates.Angle`, quantity, str or float, optional
+            Beside a position as ``region``; a number is in degrees.
+        instrument_name, filters, obs_collection, proposal_id, target_name : \
+str or sequence of str, optional
+            Value of the column, or several of which one must match. Upper and
+            lower case count as the same; ``*`` is any text, ``?`` any character.
+        t_min, t_max : `~astropy.time.Time`, str or float, optional
+            Interval that the exposure must overlap, ends included: a time, ISO
+            text (UTC) or MJD.
         columns : sequence of str, optional
             Columns of the result; all by default.
+        exact : bool, optional
+            True forbids an approximate answer where the index can give one.
 
         Returns
         -------
@@ -143,8 +173,11 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
             of the whole index that is not more similar), then the columns of
             the index, with MAST's names. ``meta`` holds ``query``, ``model``
             (fingerprint), ``modname``, ``index``, ``indexver``, ``n_index``
-            (rows searched), ``n_props`` (distinct programmes in the result),
-            ``version`` of this package and ``time``.
+            (rows of the index), ``n_match`` (rows that fulfil the conditions),
+            ``search`` (``"exact"`` or ``"ann"``) and ``recall`` (expected share
+            of the true best rows), ``n_props`` (distinct programmes in the
+            result), ``version`` of this package and ``time``, and the
+            conditions as ``where``, ``region``, ``filter``, ``t_min``, ``t_max``.
 
         Raises
         ------
@@ -156,7 +189,7 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
         Warns
         -----
         NoResultsWarning
-            If no row fulfils ``where``; the table is empty then.
+            If no row fulfils the conditions; the table is empty then.
         LanguageWarning
             If the text does not look English.
 
@@ -183,13 +216,26 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
         >>> table["rank"].tolist()
         [1, 2, 3]
         """
+        conditions = {
+            "where": where,
+            "region": region,
+            "radius": radius,
+            "instrument_name": instrument_name,
+            "filters": filters,
+            "obs_collection": obs_collection,
+            "proposal_id": proposal_id,
+            "target_name": target_name,
+            "t_min": t_min,
+            "t_max": t_max,
+            "exact": exact,
+        }
         text = check_query_text(text)
         limit = whole_number("limit", limit)
         index, encoder = self.index, self.encoder
         check_same_model(index, encoder.fingerprint)
         vector = encoder.encode_texts([text])[0]
         about = {"query": text}
-        return self._search(encoder, index, vector, limit, where, columns, about)
+        return self._search(encoder, index, vector, limit, columns, conditions, about)
 
     def query_image(
         self,
@@ -197,7 +243,17 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
         *,
         limit=10,
         where=None,
+        region=None,
+        radius=None,
+        instrument_name=None,
+        filters=None,
+        obs_collection=None,
+        proposal_id=None,
+        target_name=None,
+        t_min=None,
+        t_max=None,
         columns=None,
+        exact=False,
         hdu=None,
         plane=None,
         conversion=None,
@@ -211,10 +267,13 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
             Anything that `~paperclip.imaging.load_picture` takes.
         limit : int, optional
             Largest number of rows.
-        where : str, optional
-            Condition in SQL on the columns of the index, see `query_text`.
+        where, region, radius, instrument_name, filters, obs_collection, \
+proposal_id, target_name, t_min, t_max : optional
+            Conditions on the observations, see `query_text`.
         columns : sequence of str, optional
             Columns of the result; all by default.
+        exact : bool, optional
+            True forbids an approximate answer, see `query_text`.
         hdu : int, str or tuple of (str, int), optional
             HDU to use, see `~paperclip.imaging.load_picture`.
         plane : int or tuple of int, optional
@@ -237,6 +296,19 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
         ModelMismatchError
             If the index was built with another model.
         """
+        conditions = {
+            "where": where,
+            "region": region,
+            "radius": radius,
+            "instrument_name": instrument_name,
+            "filters": filters,
+            "obs_collection": obs_collection,
+            "proposal_id": proposal_id,
+            "target_name": target_name,
+            "t_min": t_min,
+            "t_max": t_max,
+            "exact": exact,
+        }
         limit = whole_number("limit", limit)
         index, encoder = self.index, self.encoder
         check_same_model(index, encoder.fingerprint)
@@ -244,96 +316,7 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
         vector = encoder.encode_images([picture.rgb])[0]
         facts = image_facts(picture)
         about = {"query": facts["image"], **facts}
-        return self._search(encoder, index, vector, limit, where, columns, about)
-
-    def describe(
-        self,
-        image,
-        *,
-        limit=10,
-        vocabulary=None,
-        kind=None,
-        hdu=None,
-        plane=None,
-        conversion=None,
-    ):
-        """
-        Describe a picture with the terms of a vocabulary.
-
-        Parameters
-        ----------
-        image : HDU, HDUList, path-like, NDData, array or PIL image
-            Anything that `~paperclip.imaging.load_picture` takes.
-        limit : int or None, optional
-            Largest number of rows; `None` for all terms.
-        vocabulary : sequence of str, `~astropy.table.Table` or path-like, optional
-            Terms to choose from; those of this instance by default.
-        kind : str, optional
-            Only terms of this kind, ``"object or phenomenon"`` or
-            ``"science use"`` in the packaged vocabulary.
-        hdu : int, str or tuple of (str, int), optional
-            HDU to use, see `~paperclip.imaging.load_picture`.
-        plane : int or tuple of int, optional
-            Plane of a cube, see `~paperclip.imaging.load_picture`.
-        conversion : `~paperclip.imaging.ImageConversion`, optional
-            How pixels become levels.
-
-        Returns
-        -------
-        table : `~astropy.table.Table`
-            Best first, with the columns
-
-            - ``rank``: from 1;
-            - ``term`` and ``kind``: as in the vocabulary;
-            - ``similarity``: cosine of picture and term, -1 to 1;
-            - ``percentile``: percentage of the pictures of the index that
-              are less similar to the term, masked without an index of the
-              same model. Terms differ in how similar they are to any
-              picture; the percentile does not depend on that;
-            - ``probability``: softmax of the similarities over all terms
-              that were considered, at the temperature of the model;
-            - ``uat_id``: concept of the Unified Astronomy Thesaurus, masked
-              where there is none.
-
-            ``meta`` holds ``image``, ``hdu``, ``target`` and ``shape``,
-            ``model`` and ``vocab`` (fingerprints), ``n_back`` (pictures in
-            the background), ``version`` of this package and ``time``.
-
-        Raises
-        ------
-        ImageConversionError
-            If there is no picture in ``image``.
-        VocabularyError
-            If the vocabulary is empty, or has blank or repeated terms.
-        InvalidQueryError
-            If another argument is wrong.
-
-        Notes
-        -----
-        Probabilities follow the zero-shot classification of [1]_, Section 3.1.
-
-        References
-        ----------
-        .. [1] Radford, A. et al. 2021, arXiv:2103.00020
-        """
-        limit = None if limit is None else whole_number("limit", limit)
-        terms = self._terms(vocabulary, kind)
-        picture = self._picture(image, hdu, plane, conversion)
-        encoder = self.encoder
-        vector = encoder.encode_images([picture.rgb])[0]
-        matrix, identity = self._vectors_of(terms, encoder)
-        background = self._background(encoder)
-        scale = encoder.logit_scale
-        table = description_table(
-            terms, matrix, vector, scale=scale, background=background, limit=limit
-        )
-        table.meta.update(
-            **image_facts(picture),
-            vocab=identity,
-            n_back=0 if background is None else len(background),
-            **self._provenance(encoder),
-        )
-        return table
+        return self._search(encoder, index, vector, limit, columns, conditions, about)
 
     # -- helpers --------------------------------------------------------------
     def _picture(self, image, hdu, plane, conversion):
@@ -341,49 +324,14 @@ class PaperclipClass(ArchiveMethods, StreamingMethods):
 
         return load_picture(image, hdu=hdu, plane=plane, conversion=conversion)
 
-    def _terms(self, vocabulary, kind):
-        from paperclip.vocabulary import load_vocabulary
-
-        terms = load_vocabulary(self._vocabulary if vocabulary is None else vocabulary)
-        if kind is None:
-            return terms
-        kinds = sorted(set(terms["kind"].tolist()))
-        if kind not in kinds:
-            msg = f"kind must be one of {kinds}, got {kind!r}"
-            raise InvalidQueryError(msg)
-        return terms[terms["kind"] == kind]
-
-    def _vectors_of(self, terms, encoder):
-        """Return the vectors of the terms and their fingerprint, cached."""
-        from paperclip.vocabulary import vocabulary_fingerprint
-
-        words = tuple(terms["term"].tolist())
-        key = (encoder.fingerprint, words)
-        if key not in self._term_vectors:
-            if len(self._term_vectors) >= _VOCABULARIES:  # the oldest goes
-                self._term_vectors.pop(next(iter(self._term_vectors)), None)
-            vectors = encoder.encode_texts(words)
-            self._term_vectors[key] = vectors, vocabulary_fingerprint(terms)
-        return self._term_vectors[key]
-
-    def _background(self, encoder):
-        """Return the vectors of the index, None if none are of this model."""
-        try:
-            index = self.index
-        except IndexNotFoundError:
-            return None
-        if index.fingerprint != encoder.fingerprint or not len(index):
-            return None
-        return index.vectors()
-
-    def _search(self, encoder, index, vector, limit, where, columns, about):
-        table = search_table(index, vector, limit=limit, where=where, columns=columns)
+    def _search(self, encoder, index, vector, limit, columns, conditions, about):
+        table = search_table(index, vector, limit=limit, columns=columns, **conditions)
         table.meta = {**about, **table.meta, **self._provenance(encoder)}
         if not len(table):
             name = f"index {str(index.uri)!r}"
             msg = f"{name} is empty, there is nothing to find"
-            if where is not None:
-                msg = f"no row of {name} fulfils where={where!r}"
+            if len(index):
+                msg = f"no row of {name} fulfils {conditions_text(table.meta)}"
             warnings.warn(msg, NoResultsWarning, stacklevel=3)
         return table
 

@@ -30,7 +30,7 @@ HEAVY = {
 # imported inside functions only; paths below paperclip/
 OWNERS = {
     f"index/{name}.py": {"pyarrow"}
-    for name in ("_commit", "_exact", "_rows", "_sky", "_snapshot", "schema", "store")
+    for name in ("_commit", "_exact", "_raytasks", "_rows", "_sky", "_snapshot", "schema", "store")
 } | {
     f"index/{name}.py": {"pyarrow"}
     for name in ("_selecting", "formats/_load", "formats/_schema")
@@ -56,8 +56,10 @@ ALLOWED = {
     "_previews": FOUNDATION | {"imaging"},
     "answers": {"exceptions", "utils", "results", "index"},
     "streaming": FOUNDATION | {"answers", "queries", "results"},
+    "describing": FOUNDATION | WORKERS | {"answers", "vocabulary"},
     "core": FOUNDATION
     | WORKERS
+    | {"describing"}
     | {"streaming", "answers", "archive", "mast", "queries", "results", "vocabulary"},
     "training": FOUNDATION
     | {

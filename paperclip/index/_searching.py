@@ -86,7 +86,8 @@ str or sequence of str, optional
             ``meta`` holds ``search`` (``"exact"`` or ``"ann"``), ``recall``
             (expected share of the true best rows, 1 for exact) and
             ``n_match`` (rows that fulfil the conditions), and what was asked
-            for: ``where``, ``region``, ``columns``, ``t_min``, ``t_max``.
+            for: ``where``, ``region``, ``filter`` (values of columns),
+            ``t_min``, ``t_max``.
 
         Raises
         ------

@@ -190,7 +190,7 @@ def row_filter(
             parts.append(_choice(name, values))
             words.append(f"{name}={','.join(values)}")
     if words:
-        facts["columns"] = " ".join(words)
+        facts["filter"] = " ".join(words)
     parts += _times(t_min, t_max, facts)
     if region is not None:
         area = sky_area(region, radius)
