@@ -9,7 +9,6 @@ from pathlib import Path
 from paperclip.cli.arguments import Command, add_output_options
 from paperclip.cli.output import Destination
 from paperclip.cli.terminal import clear_status, say, show_status
-from paperclip.exceptions import DataSetError, InvalidQueryError
 
 __all__ = ["TRAINING"]
 
@@ -97,19 +96,9 @@ def _train(args):
         args.fail("name a directory for the run, for example --output run1")
     if not config.data.path:
         args.fail("name what to train on, for example --data DATASET")
-    show_status("reading the pairs ...")
-    pairs = _pairs(config.data.path, config.data.train)
-    validation = _validation(config.data)
-    _warn_of_overlap(pairs, validation)
-    show_status("loading the model ...")
+    show_status("reading the pairs and loading the model ...")
     try:
-        result = finetune(
-            config,
-            pairs=pairs,
-            validation=validation,
-            resume=args.resume,
-            callbacks=[_show_progress],
-        )
+        result = finetune(config, resume=args.resume, callbacks=[_show_progress])
     except KeyboardInterrupt:
         say(f"the same command goes on from the last checkpoint in {config.run.output}")
         raise
@@ -137,31 +126,6 @@ def _places(args):
     if len(folders) > 1:
         args.fail(f"give one directory for the run, got {' and '.join(folders)}")
     return files[0] if files else None, folders[0] if folders else None
-
-
-def _pairs(paths, split):
-    from paperclip.training import PairList, read_pairs
-
-    parts = [read_pairs(path, split) for path in paths]
-    return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
-
-
-def _validation(settings):
-    try:
-        return _pairs(settings.path, settings.validation)
-    except (DataSetError, InvalidQueryError) as exc:
-        say(f"no figures while training, and the last step is the result: {exc}")
-        return None
-
-
-def _warn_of_overlap(pairs, validation):
-    both = set(pairs.groups) & set(validation.groups if validation else ())
-    if both:
-        named = ", ".join(sorted(both)[:3])
-        say(
-            f"warning: {len(both)} groups are in training and in validation ({named}); "
-            "figures will look better than they are"
-        )
 
 
 def _show_progress(progress):

@@ -15,10 +15,11 @@ from paperclip.utils.files import atomic_path
 
 from . import checkpoint as cp
 from ._export import write_model
+from ._frozen import FrozenFeatures
 from ._optim import Average, interpolated, make_optimizer, rate, set_rate
 from ._process import find_process
 from ._records import CaptionLog, History, data_hash, environment
-from ._runinput import differences, from_datasets, pair_list
+from ._runinput import differences, pair_list, read_parts
 from ._steps import Stepper
 from ._trackers import make_trackers
 from ._validate import METRICS, Validator
@@ -62,7 +63,7 @@ class Run:
         self._given = pairs, validation
         self.step, self.stopped = 0, False
         self.best = {"step": 0, "value": None, "since": 0}
-        self.trackers = []
+        self.trackers, self.frozen = [], None
         self._place = (0, 0)  # epoch and number of the next batch
 
     # -- beginning ----------------------------------------------------------
@@ -73,6 +74,18 @@ class Run:
         self._open_pairs()
         self._open_model()
         self._open_records()
+        if config.run.cache_features:
+            self.frozen = FrozenFeatures(
+                self.directory / "features",
+                config,
+                self.model,
+                self.process,
+                data_hash=self.data_hash,
+                n_pairs=len(self.pairs),
+            )
+        self.stepper = Stepper(
+            config, self.model, self.process, self.optimizer, self.frozen
+        )
         self.loader = self._make_loader()
         if self.process.is_main:
             self._write_facts()
@@ -85,18 +98,15 @@ class Run:
                 config.captions.sources,
                 self.process.device,
                 workers=config.run.workers,
+                frozen=self.frozen.sides if self.frozen else (),
             )
 
     def _open_pairs(self):
         config, (pairs, validation) = self.config, self._given
         if pairs is None:
-            if not config.data.path:
-                msg = "name a data set in data.path, or give pairs"
-                raise InvalidQueryError(msg)
-            pairs = from_datasets(config.data.path, config.data.train)
-            if validation is None:
-                validation = from_datasets(config.data.path, config.data.validation)
-        pairs, validation = pair_list("pairs", pairs), validation
+            pairs, held = read_parts(config.data, validation=validation is None)
+            validation = held if validation is None else validation
+        pairs = pair_list("pairs", pairs)
         if config.data.max_per_group is not None:
             pairs = pairs.limit_groups(config.data.max_per_group, seed=config.run.seed)
         if config.data.limit is not None:
@@ -147,7 +157,6 @@ class Run:
         self.average = None
         if config.model.ema:
             self.average = Average(self.model, config.model.ema)
-        self.stepper = Stepper(config, self.model, self.process, self.optimizer)
 
     def _open_records(self):
         self.history = History(self.directory / "history.parquet")
@@ -216,6 +225,7 @@ class Run:
             seed=config.run.seed,
             trim=model.trim,
             workers=config.run.workers,
+            frozen=self.frozen,
         )
 
     def _write_facts(self, **more):
@@ -319,6 +329,8 @@ class Run:
     # -- files --------------------------------------------------------------
     def save(self, metrics):
         """Write records and a checkpoint; remove those that are not kept."""
+        if self.frozen is not None:
+            self.frozen.sync()
         if not self.process.is_main:
             return
         self._write_records()
@@ -374,9 +386,13 @@ class Run:
                 raise cp.write_error(self.directory / "model", exc) from exc
             self._write_facts(finished={"step": self.step, "best": best.step})
         self.process.agree(0.0)
+        if self.frozen is not None:
+            self.frozen.close(remove=True)
         return best
 
     def close(self):
         """End what was begun."""
+        if self.frozen is not None:
+            self.frozen.close()
         for tracker in self.trackers:
             tracker.close()

@@ -15,7 +15,7 @@ from .losses import (
     softmax_loss,
 )
 
-__all__ = ["Stepper", "contrastive_loss"]
+__all__ = ["Stepper", "autocast", "contrastive_loss"]
 
 _NAMED = 5
 
@@ -70,10 +70,13 @@ class Stepper:
         This process.
     optimizer : `torch.optim.Optimizer`
         Gets the gradients.
+    frozen : paperclip.training._frozen.FrozenFeatures, optional
+        Takes the place of frozen towers.
     """
 
-    def __init__(self, config, model, process, optimizer):
+    def __init__(self, config, model, process, optimizer, frozen=None):
         self.config, self.model, self.process = config, model, process
+        self.frozen = frozen
         self.optimizer = optimizer
         self.towers = process.wrap(model)
         self._parameters = list(model.learnable().values())
@@ -109,7 +112,9 @@ class Stepper:
         tensors = [torch.from_numpy(a) for a in (batch.frames, batch.ids, batch.labels)]
         frames, ids, labels = (t.to(device, non_blocking=True) for t in tensors)
         self.optimizer.zero_grad(set_to_none=True)
-        parts = min(self.config.optim.accumulate, len(frames))
+        parts = min(self.config.optim.accumulate, len(labels))
+        if self.frozen is not None:
+            frames, ids = self.frozen(batch, frames, ids)
         if parts == 1:
             with self._drawn(step, 0):
                 image, text = self._forward(frames, ids)
@@ -132,11 +137,7 @@ class Stepper:
         return value, norm
 
     def _forward(self, frames, ids):
-        import torch
-
-        kind = self.process.device.type
-        context = torch.autocast(kind, torch.bfloat16) if self._bf16 else nullcontext()
-        with context:
+        with autocast(self.process.device, self._bf16):
             return self.towers(frames, ids)
 
     def _loss(self, image, text, labels):
@@ -206,6 +207,13 @@ class Stepper:
             "set optim.clip_norm or lengthen optim.warmup, or look at these pairs"
         )
         return TrainingError(msg, step=step, keys=named)
+
+
+def autocast(device, bf16):
+    """Return a context that computes in bf16, or one that does nothing."""
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
 @contextmanager

@@ -47,13 +47,11 @@ class Validator:
         Where it runs.
     workers : int, optional
         Threads that read pictures.
+    frozen : collection of {"image", "text"}, optional
+        Towers of which the output is kept from one call to the next.
     """
 
-    def __init__(self, model, pairs, sources, device, *, workers=2):
-        import torch
-
-        from paperclip.models.encoder import Encoder
-
+    def __init__(self, model, pairs, sources, device, *, workers=2, frozen=()):
         self.model = model
         if len(pairs) > _MOST:
             places = np.linspace(0, len(pairs) - 1, _MOST).round().astype(int)
@@ -63,11 +61,26 @@ class Validator:
         self.texts = list(dict.fromkeys(texts))
         place = {text: n for n, text in enumerate(self.texts)}
         self._own = np.array([place[text] for text in texts])
-        self._encoder = Encoder(
-            model.clip,
-            model.reader,
-            model.preprocessing,
-            name=model.name,
+        self._encoder = self._encoder_of(model.clip, device)
+        self._inner = self._encoder
+        if hasattr(model.clip, "clip"):  # the towers without heads
+            self._inner = self._encoder_of(model.clip.clip, device)
+        self._frozen, self._kept = set(frozen), {}
+        most = model.reader.context_length
+        if any(len(model.reader.ids(text)) > most for text in self.texts):
+            # several windows, and the head is applied to each of them
+            self._frozen.discard("text")
+
+    def _encoder_of(self, clip, device):
+        import torch
+
+        from paperclip.models.encoder import Encoder
+
+        return Encoder(
+            clip,
+            self.model.reader,
+            self.model.preprocessing,
+            name=self.model.name,
             revision=None,
             fingerprint="training",
             device=device,
@@ -84,13 +97,34 @@ class Validator:
             By the names in `METRICS`.
         """
         self.model.towers.eval()
-        image = self._encoder.encode_images(list(self.pairs), load=read_picture)
-        text = self._encoder.encode_texts(self.texts)
+        image, text = self._rows("image"), self._rows("text")
         scale = np.log(self._encoder.logit_scale)
         found = summary(
             image, text, self._own, groups=self.pairs.group_codes, log_scale=scale
         )
         return found | {"validation_loss": found.pop("loss")}
+
+    def _rows(self, side):
+        """Encode pictures or texts, with a frozen tower only once."""
+        if side not in self._frozen:
+            return self._encoded(self._encoder, side)
+        if side not in self._kept:
+            self._kept[side] = self._encoded(self._inner, side)
+        head = self.model.head(side)
+        if head is None:
+            return self._kept[side]
+        import torch
+        from torch.nn.functional import normalize
+
+        device = self.model.log_scale.device
+        with torch.no_grad():
+            rows = torch.from_numpy(self._kept[side]).to(device)
+            return normalize(head(rows).float(), dim=-1).cpu().numpy()
+
+    def _encoded(self, encoder, side):
+        if side == "image":
+            return encoder.encode_images(list(self.pairs), load=read_picture)
+        return encoder.encode_texts(self.texts)
 
 
 def _text(pair, sources):

@@ -11,7 +11,7 @@ from paperclip.exceptions import InvalidQueryError
 from paperclip.utils.files import atomic_path
 
 from . import _configfile
-from ._fields import check_names, settings
+from ._groups import check_names, settings
 from .recipes import RECIPES
 from .settings import (
     AugmentSettings,
@@ -113,6 +113,25 @@ class TrainingConfig:
             msg = (
                 "loss.positives must be 'none' with loss.kind 'paper', got "
                 f"{self.loss.positives!r}"
+            )
+            raise InvalidQueryError(msg)
+        if self.run.cache_features:
+            self._check_cache()
+
+    def _check_cache(self):
+        """Refuse a cache of features that change, or that depend on batches."""
+        frozen = ("head", "lock-image", "lock-text")
+        if self.model.mode not in frozen:
+            msg = (
+                f"run.cache_features must be 0 with model.mode {self.model.mode!r}, "
+                f"got {self.run.cache_features}; only frozen towers can be cached: "
+                f"{', '.join(frozen)}"
+            )
+            raise InvalidQueryError(msg)
+        if self.augment.shared and self.model.mode != "lock-text":
+            msg = (
+                "run.cache_features must be 0 with augment.shared, got "
+                f"{self.run.cache_features}; its pictures depend on their batch"
             )
             raise InvalidQueryError(msg)
 
@@ -298,6 +317,8 @@ class TrainingConfig:
         del values["recipe"]
         for name in _LOGISTICS:
             del values["run"][name]
+        if not self.run.cache_features:  # runs that began before it existed
+            del values["run"]["cache_features"]
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -37,7 +37,7 @@ class Batch:
         Epoch, and number of the batch in it.
     index : `~numpy.ndarray`, shape (n,), int64
         Places of the pairs in the list.
-    frames : `~numpy.ndarray`, shape (n, height, width, 3), uint8
+    frames : `~numpy.ndarray`, shape (m, height, width, 3), uint8
         Pictures.
     ids : `~numpy.ndarray`, shape (n, length), int64
         Captions as tokens.
@@ -47,6 +47,9 @@ class Batch:
         What the captions are.
     failed : list of str
         Keys of pairs whose pictures could not be read; they are left out.
+    read : `~numpy.ndarray`, shape (m,), int64
+        Which of the n pairs the pictures are of: all, unless the features of
+        some are known from before.
     """
 
     epoch: int
@@ -57,6 +60,7 @@ class Batch:
     labels: np.ndarray
     captions: list
     failed: list = field(default_factory=list)
+    read: np.ndarray = None
 
 
 class Loader:
@@ -89,6 +93,8 @@ class Loader:
     workers : int, optional
         Threads; 0 works in the thread of the caller. Reading and scaling
         pictures lets other threads run.
+    frozen : paperclip.training._frozen.FrozenFeatures, optional
+        Knows pictures that need not be read again.
     """
 
     def __init__(
@@ -103,7 +109,9 @@ class Loader:
         seed,
         trim=True,
         workers=2,
+        frozen=None,
     ):
+        self.frozen = frozen
         self.pairs, self.batches, self.mixer = pairs, batches, mixer
         self.augmentation, self.preprocessing = augmentation, preprocessing
         self.seed, self.trim, self.workers = seed, trim, workers
@@ -158,6 +166,10 @@ class Loader:
             pair, sample_rng(self.seed, epoch, i, stream="caption")
         )
         ids = self._ids(caption.text)
+        if self.frozen is not None:
+            if self.frozen.knows(epoch, i):
+                return None, caption, ids
+            epoch = self.frozen.variant(epoch)
         # one draw for the whole batch is a fault that the recipe "paper" repeats
         shared = self.augmentation.settings.shared
         rng = sample_rng(self.seed, epoch, place if shared else i, stream="augment")
@@ -183,7 +195,7 @@ class Loader:
         failed = []
         if len(good) < len(samples):
             failed = self._report(index, samples, good)
-        frames = np.stack([samples[n][0] for n in good])
+        frames, read = self._frames([samples[n][0] for n in good])
         rows = [samples[n][2] for n in good]
         length = max(map(len, rows)) if self.trim else self.reader.context_length
         ids = np.full((len(rows), length), self.reader.pad_id, dtype=np.int64)
@@ -193,7 +205,15 @@ class Loader:
         index = np.asarray(index)[good]
         texts = stable_codes([caption.text for caption in captions])
         labels = np.stack([self._groups[index], texts], axis=1)
-        return Batch(epoch, place, index, frames, ids, labels, captions, failed)
+        return Batch(epoch, place, index, frames, ids, labels, captions, failed, read)
+
+    def _frames(self, found):
+        """Return the pictures that were read, and which ones these are."""
+        read = [n for n, frame in enumerate(found) if frame is not None]
+        if not read:
+            empty = np.empty((0, *self.preprocessing.size, 3), dtype=np.uint8)
+            return empty, np.array(read, dtype=np.int64)
+        return np.stack([found[n] for n in read]), np.array(read)
 
     def _report(self, index, samples, good):
         """Warn once of each pair that is left out; refuse a lost batch."""

@@ -71,6 +71,22 @@ class Trainable:
         """The bias of the logits, a parameter, or None."""
         return self.clip.logit_bias
 
+    @property
+    def frozen(self):
+        """Towers of which nothing is trained, but for heads: a set of str."""
+        names = self.learnable()
+        heads = ("image_head.", "text_head.")
+        learn = {
+            tower_of(name)
+            for name in names
+            if not name.startswith(heads) and not _is_scale(name, None)
+        }
+        return {"image", "text"} - learn
+
+    def head(self, side):
+        """Return the network behind a tower, or None."""
+        return getattr(self.clip, f"{side}_head", None)
+
     def learnable(self):
         """
         Return the parameters that are trained.
@@ -211,16 +227,36 @@ def _towers_class():
             self.register_buffer("factor", 1 / (255 * std), persistent=False)
             self.register_buffer("shift", -mean / std, persistent=False)
 
+        def pixels(self, frames):
+            """Return the input of the image tower."""
+            # (n, height, width, 3) seen as channels last
+            return frames.permute(0, 3, 1, 2).float() * self.factor + self.shift
+
         def forward(self, frames, ids):
-            """Return unit rows; either input may be None."""
+            """
+            Return unit rows.
+
+            Either input may be None, or the rows that a frozen tower gave for
+            it before the head: floats instead of integers.
+            """
             image = text = None
             if frames is not None:
-                # (n, height, width, 3) seen as channels last
-                x = frames.permute(0, 3, 1, 2).float() * self.factor + self.shift
-                image = normalize(self.clip.encode_image(x).float(), dim=-1)
+                if frames.is_floating_point():
+                    image = self._headed("image", frames)
+                else:
+                    image = self.clip.encode_image(self.pixels(frames))
+                image = normalize(image.float(), dim=-1)
             if ids is not None:
-                text = normalize(self.text(ids).float(), dim=-1)
+                if ids.is_floating_point():
+                    text = self._headed("text", ids)
+                else:
+                    text = self.text(ids)
+                text = normalize(text.float(), dim=-1)
             return image, text
+
+        def _headed(self, side, rows):
+            head = getattr(self.clip, f"{side}_head", None)
+            return rows if head is None else head(rows)
 
     return Towers
 

@@ -4,17 +4,17 @@
 from paperclip.exceptions import InvalidQueryError
 
 from ._fields import (
-    Settings,
+    amount,
     choice,
     choices,
     flag,
     number,
     numbers,
-    settings,
     text,
     texts,
     weights,
 )
+from ._groups import Settings, settings
 
 __all__ = [
     "AugmentSettings",
@@ -172,6 +172,14 @@ class AugmentSettings(Settings):
     noise: float = number(0.0, 0, 255)
     shared: bool = flag(False)
 
+    @property
+    def random(self):
+        """Whether two looks at a picture may differ."""
+        still = self.rotate == "none" and not self.flip
+        still = still and self.crop == (1.0, 1.0) and self.crop_shape == "same"
+        levels = (self.brightness, self.contrast, self.grey, self.invert, self.noise)
+        return not still or any(levels)
+
 
 @settings("loss")
 class LossSettings(Settings):
@@ -324,6 +332,10 @@ class RunSettings(Settings):
         Where the curves also go.
     device : str
         "auto", "cpu", "cuda", "cuda:1", "mps".
+    cache_features : int or bool
+        How many variants of each picture a frozen tower is shown: their
+        features are kept on disk and used again in later epochs. 0 or False
+        keeps none, True 8. Pictures that are not changed at random have one.
     """
 
     output: str | None = text(None, optional=True)
@@ -338,3 +350,4 @@ class RunSettings(Settings):
     shuffle_pairs: bool = flag(False)
     log: tuple = choices("tensorboard", "wandb")
     device: str = text("auto")
+    cache_features: int = amount(0, 8, 1000)

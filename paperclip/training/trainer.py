@@ -118,7 +118,7 @@ def finetune(config, *, pairs=None, validation=None, resume=True, callbacks=()):
         Settings; a file is read by `TrainingConfig.from_file`.
     pairs : `PairList`, optional
         What it is trained on; by default the part ``data.train`` of the data
-        sets in ``data.path``.
+        sets or tables in ``data.path``, see `read_pairs`.
     validation : `PairList`, optional
         What checkpoints are compared on; by default the part
         ``data.validation``. Without any, the last weights are the result.
@@ -155,7 +155,8 @@ def finetune(config, *, pairs=None, validation=None, resume=True, callbacks=()):
     FailedRowsWarning
         If pictures cannot be read; they are left out.
     TrainingWarning
-        If groups are too large for the batches, or a checkpoint is damaged.
+        If groups are too large for the batches, a checkpoint is damaged, or
+        ``data.path`` has no validation pairs or has groups in both parts.
 
     Notes
     -----
