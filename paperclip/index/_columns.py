@@ -6,9 +6,16 @@ import pyarrow.compute as pc
 from astropy.table import Table
 
 from paperclip.exceptions import InvalidQueryError, InvalidRowsError
-from paperclip.index._commit import commit_operation, patiently, writing
+from paperclip.index._commit import (
+    commit_operation,
+    discard,
+    open_dataset,
+    patiently,
+    writing,
+)
 from paperclip.index._files import durable, writer_lock
 from paperclip.index._rows import columns_to_arrow
+from paperclip.index._writing import find_rows
 from paperclip.index.schema import (
     KEY,
     ROW_COLUMNS,
@@ -60,6 +67,12 @@ of `~paperclip.results.ColumnSpec`
             raise InvalidQueryError(
                 str(exc).replace("extra_columns", "columns")
             ) from exc
+        except TypeError as exc:
+            msg = (
+                "columns must be a Table, map names to types or list ColumnSpec "
+                f"objects, got {columns!r}"
+            )
+            raise InvalidQueryError(msg) from exc
         names = [name for name in specs if name not in ROW_COLUMNS]
         if not names:
             msg = f"columns must hold at least one column beside {KEY}, got none"
@@ -80,7 +93,7 @@ of `~paperclip.results.ColumnSpec`
             fields = pa.schema([full.field(name) for name in names])
             if table is None or not len(self):
                 with writing(self.uri), durable(self._path):
-                    self._newest_dataset().add_columns(fields)
+                    open_dataset(self._place).add_columns(fields)
                 self.refresh()
                 return 0
             return self._join(table, fields)
@@ -99,22 +112,26 @@ of `~paperclip.results.ColumnSpec`
             msg = f"columns must have one {KEY} per row, each once; it has others"
             raise InvalidRowsError(msg)
         values = values.select(fields.names).cast(fields)
-        n_rows = 0
+        n_rows = len(find_rows(dataset, self.uri, keys)[0])
 
-        def look_up(batch):
-            nonlocal n_rows
+        def look_up(batch):  # rows that were deleted are among them
             places = pc.index_in(batch[KEY], value_set=keys)
-            n_rows += len(places) - places.null_count
             return values.take(places).combine_chunks().to_batches()[0]
 
-        with writing(self.uri), durable(self._path):
-            parts, schema = [], None
-            for part in dataset.get_fragments():
-                metadata, schema = part.merge_columns(look_up, columns=[KEY])
-                parts.append(metadata)
-        operation = LanceOperation.Merge(parts, schema)
-        note = f"add columns {', '.join(fields.names)}"
-        self._move(commit_operation(self._place, dataset, operation, note))
+        parts, schema, new = [], None, []
+        try:
+            with writing(self.uri), durable(self._path):
+                for part in dataset.get_fragments():
+                    old = {file.path for file in part.metadata.files}
+                    metadata, schema = part.merge_columns(look_up, columns=[KEY])
+                    parts.append(metadata)
+                    new += [file for file in metadata.files if file.path not in old]
+            operation = LanceOperation.Merge(parts, schema)
+            note = f"add columns {', '.join(fields.names)}"
+            self._move(commit_operation(self._place, dataset, operation, note))
+            new = []
+        finally:
+            discard(self._place, new)
         return n_rows
 
     def drop_columns(self, names):
@@ -149,7 +166,7 @@ of `~paperclip.results.ColumnSpec`
                     raise InvalidQueryError(msg)
             if names:
                 with writing(self.uri), durable(self._path):
-                    self._newest_dataset().drop_columns(names)
+                    open_dataset(self._place).drop_columns(names)
                 self.refresh()
 
         with writer_lock(self._path):

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The calls that open, create and change the stored table."""
 
+import re
 import secrets
 import time
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ __all__ = [
     "commit_operation",
     "create_table",
     "discard",
+    "open_dataset",
     "open_snapshot",
     "patiently",
     "write_rows",
@@ -77,10 +79,14 @@ def writing(uri):
             isinstance(exc, ours) or kind == "PanicException"
         ):
             raise
-        msg = (
-            f"cannot write to the index {uri}, which stays as it was: {str(exc)[:300]}"
-        )
+        msg = f"cannot write to the index {uri}, which stays as it was: {_short(exc)}"
         raise IndexWriteError(msg) from exc
+
+
+def _short(exc):
+    """Return what a message of Lance says, on one line, without its sources."""
+    text = re.sub(r",? /\S+\.rs:\d+:\d+", "", str(exc))
+    return " ".join(text.split())[:300]
 
 
 def patiently(place, attempt):
@@ -143,14 +149,41 @@ def open_snapshot(place, cache_limit, *, version=None):
     IndexNotFoundError, DamagedIndexError, RemoteServiceError
         If it cannot be opened.
     """
+    dataset = open_dataset(place, version=version)
+    if place.path is not None:
+        with reading(place.uri):
+            check_files(place.path, dataset)
+    return Snapshot(dataset, place.uri, cache_limit=cache_limit)
+
+
+def open_dataset(place, *, version=None):
+    """
+    Open a version of a stored table, without a look at its files.
+
+    Parameters
+    ----------
+    place : `Place`
+        Where it is.
+    version : int or str, optional
+        Number or tag; the newest version when not given.
+
+    Returns
+    -------
+    dataset : `lance.LanceDataset`
+        An object of its own: Lance moves the one on which something is
+        committed to the new version.
+
+    Raises
+    ------
+    InvalidQueryError, IndexNotFoundError, DamagedIndexError, RemoteServiceError
+        As `open_snapshot`.
+    """
     import lance
 
     newest = None if place.path is None else newest_complete_version(place.path)
     wanted = newest if version is None else version
     try:
-        dataset = lance.dataset(
-            place.uri, version=wanted, storage_options=place.options
-        )
+        return lance.dataset(place.uri, version=wanted, storage_options=place.options)
     except (OSError, ValueError, RuntimeError) as exc:
         missing = "not found" in str(exc) or "does not exist" in str(exc)
         if version is not None and missing and (newest or _exists_at(place)):
@@ -159,10 +192,6 @@ def open_snapshot(place, cache_limit, *, version=None):
             raise _cannot_open(place, exc) from exc
         with reading(place.uri):
             raise
-    with reading(place.uri):
-        if place.path is not None:
-            check_files(place.path, dataset)
-    return Snapshot(dataset, place.uri, cache_limit=cache_limit)
 
 
 def _exists_at(place):
@@ -196,7 +225,7 @@ def _cannot_open(place, exc):
         )
         return IndexNotFoundError(msg)
     msg = (
-        f"cannot open the index {place.uri}: {str(exc)[:300]}; look after the address "
+        f"cannot open the index {place.uri}: {_short(exc)}; look after the address "
         "and the keys in storage_options or the environment"
     )
     return RemoteServiceError(msg, url=place.uri)
@@ -280,7 +309,7 @@ def write_rows(place, rows):
         )
 
 
-def discard(place, fragments):
+def discard(place, files):
     """
     Remove data files that were never committed; compaction removes the others.
 
@@ -288,11 +317,11 @@ def discard(place, fragments):
     ----------
     place : `Place`
         Where the index is.
-    fragments : list of `lance.FragmentMetadata`
-        Of `write_rows`.
+    files : iterable of `lance.fragment.DataFile`
+        Written, but not committed.
     """
     if place.path is not None:
-        for data in (data for fragment in fragments for data in fragment.files):
+        for data in files:
             (place.path / "data" / data.path).unlink(missing_ok=True)
 
 
@@ -366,13 +395,13 @@ def _without(parts, gone):
     gone = np.asarray(gone, np.uint64)
     changed, removed = {}, []
     numbers = gone >> _FRAGMENT
-    for number in np.unique(numbers):
+    for number in np.unique(numbers).tolist():
         inside = np.unique(gone[numbers == number])
-        metadata = parts[int(number)].delete(_among(inside))
+        metadata = parts[number].delete(_among(inside))
         if metadata is None:
-            removed.append(int(number))
+            removed.append(number)
         else:
-            changed[int(number)] = metadata
+            changed[number] = metadata
     return changed, removed
 
 

@@ -179,7 +179,8 @@ def writer_lock(path):
 
     with ExitStack() as stack:
         try:
-            stack.enter_context(FileLock(path / LOCK, poll_interval=0.02))
+            lock = FileLock(path / LOCK)
+            stack.enter_context(lock.acquire(poll_interval=0.02))
         except OSError as exc:
             msg = (
                 f"cannot write to the index {path}: {exc}; copy it to a folder of "

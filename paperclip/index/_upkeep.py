@@ -6,7 +6,7 @@ from numbers import Real
 from typing import NamedTuple
 
 from paperclip.exceptions import InvalidQueryError
-from paperclip.index._commit import STORAGE, patiently, writing
+from paperclip.index._commit import STORAGE, open_dataset, patiently, writing
 from paperclip.index._files import durable, writer_lock
 
 __all__ = ["SCALAR_INDEXES", "Compacted", "UpkeepMethods", "clean"]
@@ -91,7 +91,7 @@ class UpkeepMethods:
     def _merge_files(self):
         from lance.optimize import Compaction
 
-        dataset = self._newest_dataset()
+        dataset = open_dataset(self._place)
         options = {
             "materialize_deletions_threshold": _DELETED,
             "data_storage_version": STORAGE,
@@ -108,7 +108,7 @@ class UpkeepMethods:
 
     def _index_columns(self):
         for column, kind in SCALAR_INDEXES.items():
-            dataset = self._newest_dataset()
+            dataset = open_dataset(self._place)
             if column in dataset.schema.names:
                 with writing(self.uri), durable(self._path):
                     _index_column(dataset, column, kind)
@@ -156,10 +156,8 @@ def clean(place, age):
     IndexWriteError
         If files cannot be removed.
     """
-    import lance
-
     with writing(place.uri), durable(place.path):
-        dataset = lance.dataset(place.uri, storage_options=place.options)
+        dataset = open_dataset(place)
         stats = dataset.cleanup_old_versions(
             older_than=age, error_if_tagged_old_versions=False
         )

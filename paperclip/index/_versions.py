@@ -9,6 +9,7 @@ from astropy.table import Table
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._commit import (
     commit_operation,
+    open_dataset,
     open_snapshot,
     patiently,
     writing,
@@ -49,7 +50,7 @@ class VersionMethods:
             ``tags`` (with commas between them) and ``note``, what was done.
         """
         with reading(self.uri):
-            dataset = self._newest_dataset()
+            dataset = open_dataset(self._place)
             names = {}
             for name, tag in dataset.tags.list().items():
                 names.setdefault(tag["version"], []).append(name)
@@ -62,11 +63,6 @@ class VersionMethods:
         table = Table(rows=rows, names=columns, dtype=types)
         table.meta["uri"] = self.uri
         return table
-
-    def _newest_dataset(self):
-        # Lance moves the object on which it commits to the new version, so
-        # that must not be the one of a snapshot
-        return open_snapshot(self._place, 0).dataset
 
     def restore(self, version):
         """
@@ -101,7 +97,7 @@ class VersionMethods:
             note = f"restore version {old.version}"
             if isinstance(version, str):
                 note += f" ({version})"
-            newest = self._newest_dataset()
+            newest = open_dataset(self._place)
             operation = LanceOperation.Restore(old.version)
             self._move(commit_operation(self._place, newest, operation, note))
             return self.version
@@ -170,11 +166,11 @@ class VersionMethods:
                 msg = f"no tag {name!r} in {self.uri}; there are {listed}"
                 raise InvalidQueryError(msg)
             with writing(self.uri), durable(self._path):
-                self._newest_dataset().tags.delete(name)
+                open_dataset(self._place).tags.delete(name)
 
     def _tags(self):
         with reading(self.uri):
-            return self._newest_dataset().tags.list()
+            return open_dataset(self._place).tags.list()
 
 
 def _checked(version):

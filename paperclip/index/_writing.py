@@ -81,6 +81,10 @@ def _with_ids(dataset, uri, keys):
     return scan(dataset, uri, [KEY], where=f"{KEY} IN ({quoted})")
 
 
+def _files(fragments):
+    return [data for fragment in fragments for data in fragment.files]
+
+
 class WriteMethods:
     """The writing half of `paperclip.index.Index`, which inherits it."""
 
@@ -181,7 +185,7 @@ class WriteMethods:
             schema = self._snapshot.schema
             if not schema.equals(rows.schema, check_metadata=True):
                 rows = rows_to_arrow(table, vectors, schema)
-                discard(self._place, fragments)
+                discard(self._place, _files(fragments))
                 fragments = []
             dataset = self._snapshot.dataset
             keys = rows[KEY].combine_chunks()
@@ -201,7 +205,7 @@ class WriteMethods:
             with writer_lock(self._path):
                 patiently(self._place, attempt)
         finally:
-            discard(self._place, fragments)
+            discard(self._place, _files(fragments))
         return len(rows)
 
     def delete(self, ids=None, *, where=None):
@@ -238,7 +242,10 @@ class WriteMethods:
             if wrong:
                 msg = f"ids must hold {KEY} values as text, got {wrong[0]!r}"
                 raise InvalidQueryError(msg)
-            keys = pa.array(dict.fromkeys(ids), pa.string())
+            keys = pa.array(list(dict.fromkeys(ids)), pa.string())
+        elif not isinstance(where, str) or not where.strip():
+            msg = f"where must be a condition in SQL, got {where!r}"
+            raise InvalidQueryError(msg)
 
         def attempt():
             self.refresh()

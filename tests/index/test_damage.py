@@ -1,14 +1,22 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
+import contextlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import lance  # noqa: TID253
 import numpy as np
 import pyarrow as pa
 import pytest
+from astropy.table import Table
 
-from paperclip.exceptions import DamagedIndexError, IndexRecoveredWarning
+from paperclip.exceptions import (
+    DamagedIndexError,
+    IndexRecoveredWarning,
+    IndexWriteError,
+)
 from paperclip.index import Index
 from paperclip.index.schema import INTERNAL
 
@@ -138,3 +146,125 @@ def test_altered_bytes_give_an_answer_or_our_error(small, tmp_path):
             refused += 1
         shutil.rmtree(copy)
     assert 0 < refused < 40
+
+
+def test_writing_goes_on_after_an_empty_manifest(path, make_rows):
+    """The lock is held when the manifest is set aside."""
+    index = Index.open(path)
+    index.append(*make_rows(4, prefix="late"))
+    shorten(newest_manifest(path), 0)
+    with pytest.warns(IndexRecoveredWarning, match="rows added since are lost: append"):
+        index.append(*make_rows(4, prefix="again"))
+    assert len(Index.open(path)) == 24
+
+
+@pytest.mark.parametrize("content", ["", '{"version":1}', '{"vers', '{"version":99}'])
+def test_the_hint_of_the_newest_version_is_only_a_hint(path, make_rows, content):
+    (path / "_versions" / "latest_version_hint.json").write_text(content)
+    index = Index.open(path)
+    assert (index.version, len(index)) == (2, 20)
+    index.append(*make_rows(4, prefix="late"))
+    assert len(Index.open(path)) == 24
+
+
+def test_damage_of_the_newest_version_leaves_older_ones(path, make_rows):
+    index = Index.open(path)
+    before = set((path / "data").iterdir())
+    index.append(*make_rows(4, prefix="late"))
+    shorten((set((path / "data").iterdir()) - before).pop(), 0.5)
+    with pytest.raises(DamagedIndexError, match="data file"):
+        Index.open(path)
+    assert len(Index.open(path, version=2)) == 20
+    with pytest.raises(DamagedIndexError, match="data file"):
+        index.restore(3)
+    assert index.restore(2) == 4
+    assert len(Index.open(path)) == 20
+
+
+LIMITED = """
+import resource, sys
+import numpy as np
+from paperclip.exceptions import IndexWriteError
+from paperclip.index import Index
+
+index = Index.open(sys.argv[1])
+ids = [f"new-{i}" for i in range(4000)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+try:
+    index.append({"obs_id": ids}, np.random.default_rng(0).normal(size=(4000, 32)))
+except IndexWriteError as exc:
+    sys.stdout.write(str(exc))
+"""
+
+
+def test_files_that_cannot_grow(path):
+    pytest.importorskip("resource", reason="needs limits of POSIX systems")
+    files = sorted((path / "data").iterdir())
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LIMITED, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "cannot write to the index" in run.stdout, run.stderr
+    assert "File too large" in run.stdout
+    assert len(Index.open(path)) == 20
+    assert sorted((path / "data").iterdir()) == files
+
+
+@pytest.fixture(name="small_disk")
+def fixture_small_disk(tmp_path):
+    """Mount a disk of 3 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    command = [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
+    if (
+        not mount
+        or subprocess.run(command, check=False, capture_output=True).returncode
+    ):
+        pytest.skip("needs leave to mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_full_disk(small_disk, make_rows):
+    index = Index.create(small_disk / "ix", fingerprint="f", dimension=32)
+    table, vectors = make_rows(2000)
+    index.append(table, vectors)
+    ids = table["obs_id"].tolist()
+    with (small_disk / "other").open("wb") as other:
+        while shutil.disk_usage(small_disk).free > 65536:
+            other.write(bytes(16384))
+            other.flush()
+    table["obs_id"] = [f"new-{name}" for name in ids]
+    long = Table({"obs_id": ids, "t": [f"{i} long text" * 40 for i in range(2000)]})
+    changes = (
+        lambda: index.append(table, vectors),
+        lambda: index.upsert(table, vectors),
+        lambda: index.add_columns(long),
+    )
+    for change in changes:
+        with pytest.raises(IndexWriteError, match="No space left on device"):
+            change()
+    with contextlib.suppress(OSError), (small_disk / "rest").open("wb") as rest:
+        while True:
+            rest.write(bytes(512))
+            rest.flush()
+    for change in (
+        *changes,
+        lambda: index.delete("obs-0001"),
+        lambda: index.tag("now"),
+        lambda: index.restore(1),
+        lambda: index.add_columns({"z": float}),
+        lambda: Index.create(index.uri, fingerprint="f", dimension=2, overwrite=True),
+    ):
+        with pytest.raises(IndexWriteError, match="No space left on device"):
+            change()
+    again = Index.open(index.uri)
+    assert again.to_table()["obs_id"].tolist() == ids
+    assert len(again.search(vectors[0], limit=3000)) == 2000
+    (small_disk / "rest").unlink(missing_ok=True)
+    (small_disk / "other").unlink()
+    assert index.upsert(table[:5], vectors[:5]) == (5, 0)
+    assert len(Index.open(index.uri)) == 2005

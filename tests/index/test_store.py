@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,105 @@ def test_a_reader_stays_at_its_version_until_refreshed(small, make_rows):
     assert len(reader) == len(reader.search(query, limit=50)) == 24
 
 
+def test_upsert_replaces_and_adds_in_one_commit(small, make_rows):
+    table, vectors = make_rows(30)
+    reader = Index.open(small.uri)
+    version = small.version
+    table["target_name"][18] = "renamed"
+    counts = small.upsert(table[15:], vectors[:15])
+    assert counts == (10, 5)
+    assert (counts.inserted, counts.updated) == (10, 5)
+    assert (len(small), small.version) == (30, version + 1)
+    # what is replaced moves to the end
+    assert small.to_table()["obs_id"].tolist() == table["obs_id"].tolist()
+    assert small.to_table()["target_name"][18] == "renamed"
+    for row in range(15):
+        found = small.search(vectors[row], limit=2)["obs_id"].tolist()
+        assert table["obs_id"][15 + row] in found
+    assert len(reader.to_table()) == 20
+    reader.refresh()
+    assert reader.to_table()["obs_id"].tolist() == table["obs_id"].tolist()
+
+
+def test_upsert_of_all_rows_and_of_none(small, make_rows):
+    table, vectors = make_rows(20)
+    assert small.upsert(table[::-1], vectors) == (0, 20)
+    assert small.to_table()["obs_id"].tolist() == table["obs_id"].tolist()[::-1]
+    assert small.upsert(table[:0], vectors[:0]) == (0, 0)
+    assert small.version == 3
+    small.delete(table["obs_id"].tolist())
+    assert small.upsert(table[3:5], vectors[3:5]) == (2, 0)
+    assert len(Index.open(small.uri)) == 2
+
+
+def test_upsert_makes_what_is_not_given_missing(small):
+    assert small.upsert({"obs_id": ["obs-0003"]}, np.ones((1, 32))) == (0, 1)
+    table = small.to_table()
+    assert table["obs_id"][-1] == "obs-0003"
+    assert table["s_ra"].mask.tolist() == [False] * 19 + [True]
+
+
+def test_upsert_checks_as_append_does(small, make_rows):
+    table, vectors = make_rows(3)
+    with pytest.raises(ModelMismatchError, match="rebuild the index with"):
+        small.upsert(table, vectors, fingerprint="other")
+    for method in (small.upsert, small.append):
+        with pytest.raises(InvalidRowsError, match="'obs-0001'"):
+            method(table[[1, 0, 1]], vectors)
+        with pytest.raises(InvalidRowsError, match="must be finite and not all zero"):
+            method(table, vectors * np.nan)
+        with pytest.raises(InvalidRowsError, match=r"shape \(n, 32\) for this index"):
+            method(table, vectors[:, 1:])
+    assert (len(small), small.version) == (20, 2)
+
+
+def test_delete_by_condition(small, make_rows):
+    query = make_rows(1)[1][0]
+    assert small.delete(where="instrument_name = 'MIRI' AND t_min > 0") == 10
+    assert small.delete(where="instrument_name = 'MIRI'") == 0
+    assert set(small.search(query, limit=50)["instrument_name"]) == {"NIRCAM"}
+    assert (len(small), small.version) == (10, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({}, "needs either ids or where"),
+        ({"ids": [], "where": "true"}, "needs either ids or where"),
+        ({"where": "instument_name = 'x'"}, "did you mean 'instrument_name'"),
+        ({"where": "t_min >"}, "where='t_min >'"),
+        ({"where": "true; DROP TABLE x"}, "must be one condition"),
+        ({"where": 5}, "where"),
+    ],
+)
+def test_delete_checks_its_options(small, options, match):
+    with pytest.raises(InvalidQueryError, match=match):
+        small.delete(**options)
+    assert len(small) == 20
+
+
+def test_many_rows_of_many_files_are_found_with_and_without_an_index(tmp_path):
+    index = Index.create(tmp_path / "ix", fingerprint="f", dimension=4)
+    rng = np.random.default_rng(0)
+    ids = [f"it's {i} 'é\\" for i in range(12_000)]
+    for start in range(0, 12_000, 4000):
+        part = ids[start : start + 4000]
+        index.append({"obs_id": part}, rng.normal(size=(4000, 4)))
+    for _ in range(2):  # the second time with an index of ids
+        with pytest.raises(InvalidRowsError, match="2 rows are in the index already"):
+            index.append({"obs_id": ["new", ids[7], ids[9000]]}, np.ones((3, 4)))
+        some = [*ids[5:3000:7], *ids[6000:11000:2]]
+        assert index.upsert(
+            {"obs_id": [*some, "x", "y"]}, rng.normal(size=(len(some) + 2, 4))
+        ) == (2, len(some))
+        assert index.upsert({"obs_id": ids}, rng.normal(size=(12_000, 4)))[1] == 12_000
+        assert index.delete(["x", "y", *ids[:10]]) == 12
+        assert index.upsert({"obs_id": ids[:10]}, rng.normal(size=(10, 4))) == (10, 0)
+        assert sorted(index.to_table(["obs_id"])["obs_id"]) == sorted(ids)
+        index.compact()
+    assert len(index) == 12_000
+
+
 def test_two_writers_take_turns(small, make_rows):
     other = Index.open(small.uri)
     small.append(*make_rows(5, prefix="a"))
@@ -228,6 +328,19 @@ def test_a_place_that_cannot_be_written():
         Index.create("/proc/paperclip/ix", fingerprint="f", dimension=2)
 
 
+def test_threads_that_write_take_turns(small, make_rows):
+    def write(number):
+        index = Index.open(small.uri)
+        for part in range(3):
+            index.append(*make_rows(4, prefix=f"t{number}-{part}"))
+            index.upsert(*make_rows(8, prefix="shared"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    ids = Index.open(small.uri).to_table()["obs_id"].tolist()
+    assert len(ids) == len(set(ids)) == 20 + 48 + 8
+
+
 READ_ONLY = """
 import os
 import sys
@@ -240,7 +353,10 @@ if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere: become nobody
 index = Index.open(sys.argv[1])
 print(index.search(np.ones(32))["obs_id"][0], len(index))
-for change in (lambda: index.delete("obs-0001"),
+for change in (lambda: index.delete("obs-0001"), lambda: index.tag("t"),
+               lambda: index.compact(), lambda: index.restore(1),
+               lambda: index.add_columns({"z": float}),
+               lambda: index.upsert({"obs_id": ["obs-0001"]}, np.ones((1, 32))),
                lambda: index.append({"obs_id": ["new"]}, np.ones((1, 32)))):
     try:
         change()
@@ -270,6 +386,6 @@ def test_a_read_only_folder_is_searched_but_not_changed(make_rows):
     lines = run.stdout.splitlines()
     assert run.returncode == 0, run.stderr
     assert lines[0].endswith(" 20")
-    assert len(lines) == 4
-    assert all("cannot write to the index" in line for line in lines[1:3])
-    assert lines[3] == "2"
+    assert len(lines) == 9
+    assert all("cannot write to the index" in line for line in lines[1:8])
+    assert lines[8] == "2"
