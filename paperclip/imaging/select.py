@@ -4,13 +4,16 @@
 from dataclasses import dataclass
 from numbers import Integral
 
-import numpy as np
 from astropy.io import fits
 
 from paperclip.exceptions import ImageConversionError, InvalidQueryError
 
-from .fitsfile import IMAGE_HDUS, check_claim, hdu_layer, hdu_shape, list_hdus
-from .reduce import Layer, blank_where
+from ._claims import check_claim
+from ._hdus import IMAGE_HDUS, hdu_shape, header_text, list_hdus
+from ._layers import hdu_layer
+from ._quality import without_bad_pixels
+from ._spectra import refuse_spectra
+from .reduce import Layer
 
 __all__ = ["Chip", "Selection", "select_image"]
 
@@ -58,38 +61,6 @@ _AUXILIARY = frozenset(
         "SIGMA",
     ]
 )
-_SPECTRAL_HDUS = frozenset(
-    ["SPEC1D", "EXTRACT1D", "WAVELENGTH", "PATHLOSS_PS", "BARSHADOW", "SPECTRUM"]
-)
-# JWST exposure types (EXP_TYPE) whose pictures are spectra
-_SPECTRAL_TYPES = frozenset(
-    [
-        "NRS_FIXEDSLIT",
-        "NRS_MSASPEC",
-        "NRS_IFU",
-        "NRS_BRIGHTOBJ",
-        "NRS_AUTOWAVE",
-        "NRS_AUTOFLAT",
-        "NRS_LAMP",
-        "MIR_LRS-FIXEDSLIT",
-        "MIR_LRS-SLITLESS",
-        "MIR_MRS",
-        "MIR_WFSS",
-        "NIS_SOSS",
-        "NIS_WFSS",
-        "NRC_WFSS",
-        "NRC_GRISM",
-        "NRC_TSGRISM",
-    ]
-)
-_SPECTRAL_AXES = ("WAVE", "LAMBDA", "FREQ", "AWAV", "VELO", "VRAD", "VOPT", "ENER")
-
-# data quality bits that say "no information here", from the data handbooks of
-# the instruments: lost packets, filled values, dead or masked-out pixels.
-# Saturated, hot and cosmic-ray pixels are kept, they still show the scene.
-_DQ_BITS = {"ACS": 7, "WFC3": 7, "STIS": 7, "NICMOS": 1 | 32 | 128, "WFPC2": 1 | 16}
-_JWST_DO_NOT_USE = 1
-_JWST_SATURATED = 2
 
 # rows of dead space between the two chips of a camera
 _CHIP_GAP = {"ACS": 50, "WFC3": 35}
@@ -180,9 +151,9 @@ def select_image(hdus, *, hdu=None, plane=None, use_dq=True, label="the HDU list
     explicit = hdu is not None or plane is not None
     numbers = _candidates(hdus, label) if hdu is None else [_find_hdu(hdus, hdu, label)]
     if not explicit:
-        _refuse_spectra(hdus, numbers, label)
+        refuse_spectra(hdus, numbers, label)
     primary = hdus[0].header
-    instrument = _text(primary, "INSTRUME")
+    instrument = header_text(primary, "INSTRUME")
     numbers, layout = _layout(hdus, numbers, instrument, plane)
     notes = []
     chips = []
@@ -198,11 +169,6 @@ def select_image(hdus, *, hdu=None, plane=None, use_dq=True, label="the HDU list
         index=numbers[0],
         notes=tuple(notes),
     )
-
-
-def _text(header, key):
-    value = header.get(key)
-    return value.strip().upper() if isinstance(value, str) else ""
 
 
 def _candidates(hdus, label):
@@ -267,30 +233,6 @@ def _by_name(hdus, name, version):
     raise ValueError(name)
 
 
-def _refuse_spectra(hdus, numbers, label):
-    """Raise for two-dimensional spectra, which look like images to a program."""
-    header = hdus[0].header
-    item = hdus[numbers[0]].header
-    names = _SPECTRAL_HDUS & {h.name for h in hdus}
-    axis = _text(item, "CTYPE1")
-    sky = axis.startswith(("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT"))
-    reasons = {
-        f"EXP_TYPE is {_text(header, 'EXP_TYPE')}": _text(header, "EXP_TYPE")
-        in _SPECTRAL_TYPES,
-        "OBSTYPE is SPECTROSCOPIC": _text(header, "OBSTYPE") == "SPECTROSCOPIC",
-        f"it has an extension {' and '.join(sorted(names))}": bool(names),
-        f"its first axis is {axis}": axis.startswith(_SPECTRAL_AXES),
-        "it has a dispersion axis": item.get("DISPAXIS") in (1, 2) and not sky,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            msg = (
-                f"{label} holds spectra, not an image: {reason}. {list_hdus(hdus)}. "
-                "Choose an HDU with hdu= to show it nevertheless"
-            )
-            raise ImageConversionError(msg)
-
-
 def _layout(hdus, numbers, instrument, plane):
     """Decide how the science extensions of one exposure go together."""
     shapes = [_squeezed(hdu_shape(hdus[n])) for n in numbers]
@@ -324,7 +266,7 @@ def _chips(hdus, number, plane, layout, use_dq, label, notes):
     for index in indices:
         layer = hdu_layer(item, index)
         if use_dq and not whole_cube:
-            layer = _without_bad_pixels(hdus, number, layer, notes, label)
+            layer = without_bad_pixels(hdus, number, layer, notes, label)
         chips.append(Chip(layer=layer, header=item.header, name=name))
     return chips
 
@@ -356,63 +298,3 @@ def _plane_index(shape, plane, hdus, label):
             f"{shape}, got {plane!r}"
         )
         raise InvalidQueryError(msg) from None
-
-
-def _without_bad_pixels(hdus, number, layer, notes, label):
-    """Blank what the quality or weight extension of the image calls empty."""
-    item = hdus[number]
-    telescope = _text(hdus[0].header, "TELESCOP")
-    bits = _DQ_BITS.get(_text(hdus[0].header, "INSTRUME"), 0)
-    if telescope == "JWST":
-        bits = _JWST_DO_NOT_USE
-    for name in ("DQ", "WHT"):
-        partner = next(
-            (
-                h
-                for h in hdus
-                if isinstance(h, IMAGE_HDUS) and h.name == name and h.ver == item.ver
-            ),
-            None,
-        )
-        shape = hdu_shape(partner) if partner is not None else ()
-        if len(shape) < 2 or (name == "DQ" and not bits):
-            continue
-        if name == "WHT" and telescope != "HST":
-            continue  # JWST mosaics are NaN where there are no data
-        if shape != layer.shape:
-            text = " x ".join(map(str, shape))
-            notes.append(f"{name} of shape {text} does not fit the image: not used")
-            continue
-        check_claim(partner, f"{label}: {name}")
-        other = hdu_layer(partner, ())
-        test = _empty if name == "WHT" else _flagged(bits, telescope == "JWST")
-        return _masked_layer(layer, other, test)
-    return layer
-
-
-def _masked_layer(layer, other, test):
-    def rows(y0, y1):
-        return blank_where(layer.rows(y0, y1), test(other.rows(y0, y1)))
-
-    return Layer(
-        layer.shape,
-        rows,
-        parallel=layer.parallel and other.parallel,
-        step=max(layer.step, other.step),
-    )
-
-
-def _empty(weight):
-    return ~(weight > 0)
-
-
-def _flagged(bits, is_jwst):
-    def test(flags):
-        if flags.dtype.kind not in "iu":
-            flags = np.nan_to_num(flags).astype(np.int64)
-        bad = (flags & bits) != 0
-        if is_jwst:  # the cores of bright stars: no good value, but a value
-            bad &= (flags & _JWST_SATURATED) == 0
-        return bad
-
-    return test
