@@ -8,6 +8,8 @@ with one function that adds the arguments and one that does the work.
 
 from paperclip.cli.building import BUILDING
 from paperclip.cli.datasets import DATASETS
+from paperclip.cli.formats import FORMATTING
+from paperclip.cli.indexes import INDEXES
 from paperclip.cli.looking import LOOKING
 from paperclip.cli.publishing import PUBLISHING
 from paperclip.cli.searching import SEARCHING
@@ -26,7 +28,9 @@ GROUPS = {
 COMMANDS = (
     *SEARCHING,
     *BUILDING,
+    *FORMATTING,
     *LOOKING,
+    *INDEXES,
     *DATASETS,
     *TRAINING,
     *PUBLISHING,

@@ -15,6 +15,12 @@ from paperclip.cli.arguments import (
     picture_file,
     plane_number,
 )
+from paperclip.cli.formats import (
+    add_stream_options,
+    check_stream,
+    conditions_of,
+    write_stream,
+)
 from paperclip.cli.output import Destination, check_new, new_file
 from paperclip.cli.terminal import report, say, show_status
 from paperclip.exceptions import (
@@ -99,10 +105,10 @@ def _query_arguments(parser):
     parser.add_argument(
         "--limit",
         type=count,
-        default=10,
         metavar="N",
-        help="largest number of observations (default: 10)",
+        help="largest number of observations (default: 10; no limit with --all)",
     )
+    add_stream_options(parser)
     parser.add_argument(
         "--where",
         metavar="SQL",
@@ -130,6 +136,12 @@ def _query_arguments(parser):
 
 
 def _query(args):
+    check_stream(args)
+    if args.all:
+        show_status("loading the model and searching ...")
+        session = _session(args, index=args.index)
+        return write_stream(session, " ".join(args.text), args, conditions_of(args))
+    args.limit = args.limit or 10
     destination = Destination.from_args(args)
     if args.images is not None:
         if args.mosaic is None:

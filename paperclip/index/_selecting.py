@@ -4,11 +4,22 @@
 import numpy as np
 import pyarrow as pa
 
-from paperclip.exceptions import DamagedIndexError
-from paperclip.index._snapshot import reading
-from paperclip.index.schema import VECTOR
+from paperclip.exceptions import DamagedIndexError, InvalidQueryError
+from paperclip.index._reading import reading
+from paperclip.index.filters import TEXT_FILTERS, row_filter
+from paperclip.index.schema import VECTOR, nearest
 
-__all__ = ["batch_rows", "half_vectors", "iter_rows", "rows_at", "selected"]
+__all__ = [
+    "CONDITIONS",
+    "batch_rows",
+    "half_vectors",
+    "iter_rows",
+    "rows_at",
+    "selected",
+]
+
+CONDITIONS = ("where", "region", "radius", "t_min", "t_max", *TEXT_FILTERS)
+"""Names of the arguments that choose rows."""
 
 _ADDRESS = "_rowaddr"
 _TAKE = 4096  # rows read by address in one go
@@ -30,18 +41,22 @@ def selected(snapshot, **conditions):
     -------
     addresses : `~numpy.ndarray` of uint64 or `None`
         Ascending; `None` for all rows.
+    facts : dict of str to str
+        The conditions for people, for the ``meta`` of a table.
 
     Raises
     ------
     InvalidQueryError
-        If a condition cannot be understood.
+        If a condition is unknown or cannot be understood.
     """
-    where = conditions.pop("where", None)  # TEMPORARY until filters.py is there
-    if where is None:
-        return None
-    snapshot._check_where(where)
-    found = [b["_rowaddr"].to_numpy() for b in snapshot._scan([], where=where)]
-    return np.sort(np.concatenate([np.empty(0, np.uint64), *found]))
+    for name in conditions:
+        if name not in CONDITIONS:
+            msg = f"there is no argument {name!r}{nearest(name, CONDITIONS)}"
+            raise InvalidQueryError(msg)
+    chosen = row_filter(snapshot.specs, **conditions)
+    if chosen is None:
+        return None, {}
+    return chosen.addresses(snapshot.dataset, snapshot.uri), chosen.facts
 
 
 def batch_rows(snapshot):

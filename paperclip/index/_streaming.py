@@ -95,8 +95,8 @@ class StreamMethods:
         if not isinstance(exact, (bool, np.bool_)):
             msg = f"exact must be True or False, got {exact!r}"
             raise InvalidQueryError(msg)
-        addresses = selected(snapshot, **conditions)
-        return _pages(snapshot, query, addresses, page, limit, floor, names)
+        addresses, facts = selected(snapshot, **conditions)
+        return _pages(snapshot, query, addresses, page, limit, floor, names, facts)
 
 
 def _similarity_floor(value):
@@ -112,7 +112,7 @@ def _similarity_floor(value):
     return number
 
 
-def _pages(snapshot, query, addresses, page, limit, floor, names):
+def _pages(snapshot, query, addresses, page, limit, floor, names, asked):
     ranking = Ranking(
         _similarities(snapshot, query, addresses, floor),
         snapshot.vectors_at,
@@ -125,6 +125,7 @@ def _pages(snapshot, query, addresses, page, limit, floor, names):
         "recall": 1.0,
         "n_match": ranking.n_seen,
         "n_stream": len(ranking),
+        **asked,
     }
     rank = 1
     for number, (found, similarity) in enumerate(ranking.pages(page), start=1):

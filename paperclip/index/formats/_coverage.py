@@ -68,7 +68,7 @@ def coverage(index, *, order=10, **conditions):
     mocpy = _mocpy()
     order = whole_number("order", order, 0, 29)
     snapshot = index._snapshot
-    addresses = selected(snapshot, **conditions)
+    addresses, _ = selected(snapshot, **conditions)
     whole, failed = mocpy.MOC.new_empty(order), []
     names = ["s_ra", "s_dec", "s_region"]
     for rows in iter_rows(snapshot, names, addresses=addresses, size=_ROWS):

@@ -2,9 +2,11 @@
 """One function for all formats that an index can be written in."""
 
 import inspect
+from difflib import get_close_matches
 from pathlib import Path
 
 from paperclip.exceptions import InvalidQueryError
+from paperclip.index._selecting import CONDITIONS
 from paperclip.index.formats._coverage import export_moc
 from paperclip.index.formats._hats import export_hats
 from paperclip.index.formats._obscore import export_obscore
@@ -83,19 +85,12 @@ def export(index, path, *, format=None, overwrite=False, **options):  # noqa: A0
         for name, item in inspect.signature(writer).parameters.items()
         if item.kind is item.KEYWORD_ONLY
     ]
-    conditions = _conditions(index)
     for name in options:
-        if name not in known and name not in conditions:
-            hint = nearest(name, [*known, *conditions])
+        if name not in known and name not in CONDITIONS:
+            hint = nearest(name, [*known, *CONDITIONS])
             msg = f"export as {writer.__name__[7:]!r} has no option {name!r}{hint}"
             raise InvalidQueryError(msg)
     return writer(index, path, overwrite=overwrite, **options)
-
-
-def _conditions(index):
-    """Return the names of the conditions of a search."""
-    own = {"vector", "limit", "columns", "exact", "fingerprint"}
-    return [n for n in inspect.signature(index.search).parameters if n not in own]
 
 
 def _format_of(path, wanted):
@@ -106,9 +101,11 @@ def _format_of(path, wanted):
             msg = f"path must be the name of a file or folder, got {path!r}"
             raise InvalidQueryError(msg) from exc
         if end not in _ENDS:
+            close = get_close_matches(end, _ENDS, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ";"
             msg = (
-                f"the name {str(path)!r} does not say the format; end it in one of "
-                f"{', '.join(_ENDS)}, or give format= one of {', '.join(FORMATS)}"
+                f"the name {str(path)!r} does not say the format{hint} end it in one "
+                f"of {', '.join(_ENDS)}, or give format= one of {', '.join(FORMATS)}"
             )
             raise InvalidQueryError(msg)
         return _ENDS[end]

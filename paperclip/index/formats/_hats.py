@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from paperclip.exceptions import InvalidRowsError
+from paperclip.index._reading import reading
 from paperclip.index._selecting import iter_rows, rows_at, selected
-from paperclip.index._snapshot import reading
 from paperclip.index.formats._places import new_folder
 from paperclip.index.formats._schema import outer_schema, stored_names
 from paperclip.utils.checks import whole_number
@@ -93,7 +93,8 @@ def export_hats(
     names = stored_names(snapshot, columns, vectors=vectors)
     names += [n for n in ("s_ra", "s_dec") if n not in names]
     size = _rows_per_file(snapshot, rows_per_file)
-    addresses, cells = _cells(snapshot, selected(snapshot, **conditions))
+    chosen, _ = selected(snapshot, **conditions)
+    addresses, cells = _cells(snapshot, chosen)
     pixels = _partition(cells, size)
     folder = Path(folder).expanduser().absolute()
     with new_folder(folder, overwrite=overwrite, mark="hats.properties") as part:
@@ -145,7 +146,7 @@ def _cells(snapshot, addresses):
     place, cells = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     without, start = 0, 0
     if addresses is None:
-        addresses = all_addresses(snapshot)
+        addresses = snapshot.addresses()
     for rows in iter_rows(snapshot, ["s_ra", "s_dec"], addresses=addresses, size=65536):
         ra = rows["s_ra"].to_numpy(zero_copy_only=False)
         dec = rows["s_dec"].to_numpy(zero_copy_only=False)
@@ -164,25 +165,6 @@ def _cells(snapshot, addresses):
     place, cells = np.concatenate(place), np.concatenate(cells)
     order = np.argsort(cells, kind="stable")
     return place[order], cells[order]
-
-
-def all_addresses(snapshot):
-    """
-    Return the addresses of all rows.
-
-    Parameters
-    ----------
-    snapshot : `~paperclip.index._snapshot.Snapshot`
-        Version of an index.
-
-    Returns
-    -------
-    addresses : `~numpy.ndarray` of uint64
-        Ascending.
-    """
-    parts = [np.empty(0, np.uint64)]
-    parts += [batch["_rowaddr"].to_numpy() for batch in snapshot._scan([])]
-    return np.concatenate(parts)
 
 
 def _partition(cells, size):
@@ -440,7 +422,8 @@ def lazy_catalog(
     names = stored_names(snapshot, columns, vectors=vectors)
     names += [n for n in ("s_ra", "s_dec") if n not in names]
     size = _rows_per_file(snapshot, rows_per_file)
-    addresses, cells = _cells(snapshot, selected(snapshot, **conditions))
+    chosen, _ = selected(snapshot, **conditions)
+    addresses, cells = _cells(snapshot, chosen)
     places, pixels = {}, []
     for order, pixel, start, stop in _partition(cells, size):
         places[order, pixel] = addresses[start:stop], cells[start:stop]

@@ -58,7 +58,7 @@ def export_parquet(
     """
     snapshot = index._snapshot
     names = stored_names(snapshot, columns, vectors=vectors)
-    addresses = selected(snapshot, **conditions)
+    addresses, _ = selected(snapshot, **conditions)
     with new_file(path, overwrite=overwrite) as part:
         batches = iter_rows(snapshot, names, addresses=addresses)
         schema = outer_schema(snapshot, names)

@@ -56,7 +56,7 @@ def rows_of(index, *, columns=None, vectors=False, **conditions):
     snapshot = index._snapshot
     names = stored_names(snapshot, columns, vectors=vectors)
     schema = outer_schema(snapshot, names)
-    addresses = selected(snapshot, **conditions)
+    addresses, asked = selected(snapshot, **conditions)
     parts = list(iter_rows(snapshot, names, addresses=addresses))
     rows = pa.concat_tables([schema.empty_table().select(names), *parts])
     plain = [name for name in names if name != VECTOR]
@@ -65,7 +65,7 @@ def rows_of(index, *, columns=None, vectors=False, **conditions):
         table[VECTOR] = half_vectors(rows).astype(np.float32)
         table[VECTOR].description = "Vector of the picture"
     facts = facts_of(schema.metadata)
-    table.meta.update(index=str(index.uri), indexver=index.version)
+    table.meta.update(asked, index=str(index.uri), indexver=index.version)
     table.meta["dim"] = index.dimension
     table.meta.update({short: facts.get(name, "") for name, short in _SHORT.items()})
     return table
