@@ -128,6 +128,7 @@ class Run:
             config.run.seed,
             unique_groups=config.data.unique_groups,
             drop_last=config.data.drop_last,
+            may_meet=config.loss.positives in ("group", "both"),
         )
         optim = config.optim
         self.steps = optim.steps or math.ceil(optim.epochs * len(every))

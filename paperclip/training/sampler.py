@@ -121,7 +121,7 @@ class Batches:
     has two pairs in a batch. This is possible as long as no group has more
     pairs than an epoch has batches. Where one has, its pairs are spread evenly
     and a warning says how often it meets itself: make such pairs right answers
-    for each other (``loss.positives="group"``), take fewer pairs of a group
+    for each other (``loss.positives="group"`` or ``"both"``), take fewer of a group
     (``data.max_per_group``) or make the batches smaller. Batches are never
     made smaller silently.
 
@@ -141,6 +141,8 @@ class Batches:
         last batch. True makes each of them exactly ``batch_size``, and leaves
         out the pairs that remain, others in each epoch and those of too large
         groups first.
+    may_meet : bool, optional
+        Whether the loss knows of pairs of a group in one batch; no warning then.
 
     Raises
     ------
@@ -153,7 +155,7 @@ class Batches:
     Warns
     -----
     TrainingWarning
-        If a group has more pairs than there are batches.
+        If a group has more pairs than there are batches, unless they may meet.
 
     Examples
     --------
@@ -166,11 +168,19 @@ class Batches:
     """
 
     def __init__(
-        self, groups, batch_size, seed=0, *, unique_groups=True, drop_last=False
+        self,
+        groups,
+        batch_size,
+        seed=0,
+        *,
+        unique_groups=True,
+        drop_last=False,
+        may_meet=False,
     ):
         self.batch_size = whole_number("batch_size", batch_size)
         self.seed = whole_number("seed", seed, low=0)
-        for name, value in (("unique_groups", unique_groups), ("drop_last", drop_last)):
+        flags = {"unique_groups": unique_groups, "drop_last": drop_last}
+        for name, value in (flags | {"may_meet": may_meet}).items():
             if not isinstance(value, bool):
                 msg = f"{name} must be True or False, got {value!r}"
                 raise InvalidQueryError(msg)
@@ -192,9 +202,9 @@ class Batches:
         self._codes, self._rank, self._world = codes, 0, 1
         self.repeats = 1
         if unique_groups:
-            self._check_groups(labels)
+            self._check_groups(labels, may_meet)
 
-    def _check_groups(self, labels):
+    def _check_groups(self, labels, may_meet):
         """Refuse a single group; warn of groups that will meet themselves."""
         _, first, counts = np.unique(self._codes, return_index=True, return_counts=True)
         if len(counts) == 1 and self.n_pairs > 1:
@@ -208,6 +218,8 @@ class Batches:
         if excess.sum() <= self.n_pairs - self._used:
             return
         self.repeats = int(-(-counts.max() // self._length))
+        if may_meet:
+            return
         largest = np.argsort(-counts, kind="stable")[: min(_NAMED, (excess > 0).sum())]
         named = ", ".join(f"{labels[first[i]]!r} ({counts[i]} pairs)" for i in largest)
         most = min(self.batch_size, self._length)

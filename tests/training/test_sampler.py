@@ -137,6 +137,7 @@ def test_a_dominating_group_is_spread_and_said():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Batches(groups, 100, unique_groups=False)
+        Batches(groups, 100, may_meet=True)  # the loss knows of them
 
 
 def test_pairs_left_out_are_those_of_a_too_large_group():
