@@ -18,6 +18,7 @@ References
 .. [1] https://github.com/ashvardanian/NumKong
 """
 
+import math
 import os
 import threading
 from collections import deque
@@ -32,6 +33,7 @@ __all__ = [
     "coarse",
     "fast_product",
     "in_threads",
+    "near_best",
     "precise",
     "quick_cosines",
     "squares",
@@ -60,11 +62,8 @@ class Query:
         self.single = vector
         self.double = vector.astype(np.float64)
         self.half = vector.astype(np.float16)
-        rest = self.double - self.half
-        # the rest in float16 too, scaled so that its digits are kept
-        self._scale = 2.0**11
-        self.halves = np.stack([self.half, (rest * self._scale).astype(np.float16)])
-        rounding = _LONGEST * float(np.sqrt(rest @ rest))
+        self._rest = self.double - self.half
+        rounding = _LONGEST * math.sqrt(self._rest @ self._rest)
         # a float32 sum of d products is off by at most about d * 2**-24
         # and values that differ by less than 2**-24 are equal after their rounding
         sums = (1.05 * len(vector) + 1) * 2.0**-24
@@ -81,21 +80,25 @@ class Query:
         product = fast_product(len(self.single))
         if vectors.dtype != np.float16 or product is None:
             return np.clip(quick_cosines(vectors, self), -1, 1)
-        high, low = product(self.halves, vectors)
-        return np.clip(high + low / self._scale, -1, 1).astype(np.float32)
+        # the rest in float16 too, scaled so that its digits are kept
+        halves = np.stack([self.half, (self._rest * 2.0**11).astype(np.float16)])
+        high, low = product(halves, vectors)
+        return np.clip(high + low * 2.0**-11, -1, 1).astype(np.float32)
 
 
 def to_float32(half):
     """
-    Widen float16 numbers, four times faster than ``astype`` (measured).
+    Widen float16 numbers, many of them four times faster than ``astype``.
 
     The exponent and mantissa are moved to their places in a float32 and the
     difference of the exponent biases (127 - 15) is multiplied in, which is
-    exact for all finite numbers, subnormal ones included. Infinities and NaN
-    become numbers of 65536 and more.
+    exact for all finite numbers, subnormal ones included. Of many numbers,
+    infinities and NaN become ones of 65536 and more.
     """
     if half.ndim > 1:
         return to_float32(half.reshape(-1)).reshape(half.shape)
+    if half.size < 1 << 13:
+        return half.astype(np.float32)
     out = np.empty(half.shape, dtype=np.float32)
     step = 1 << 15
     for start in range(0, half.size, step):
@@ -202,6 +205,16 @@ def true_cosines(vectors, query):
             block = to_float32(block)
         out[start : start + 1024] = (block * query).sum(axis=1)
     return np.clip(out, -1, 1, out=out)
+
+
+def near_best(similarity, limit, margin):
+    """Return, ascending, the places that rounding may lift among the best."""
+    last = len(similarity) - limit
+    if last <= 0:
+        return np.arange(len(similarity))
+    if limit == 0:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero(similarity >= np.partition(similarity, last)[last] - margin)
 
 
 def coarse(vectors, query):

@@ -57,7 +57,12 @@ def open_vectors(dataset, uri, dimension, cache_limit):
         n_rows = dataset.count_rows()
     shape = sum(fragment.physical_rows for fragment in fragments), dimension
     n_bytes = shape[0] * dimension * dtype.itemsize
-    scattered = pages and n_bytes <= _SMALL and shape[0] < _FEW * len(pages)
+    scattered = (
+        pages is not None
+        and len(pages) > 1
+        and n_bytes <= _SMALL
+        and shape[0] < _FEW * len(pages)
+    )
     stream = StreamVectors(dataset, uri, dimension)
     if n_bytes <= cache_limit and (pages is None or scattered or not fast):
         return _in_memory(stream, fragments, uri, shape, dtype, n_rows)

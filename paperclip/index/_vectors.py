@@ -7,6 +7,7 @@ from paperclip.index._exact import (
     Best,
     Query,
     in_threads,
+    near_best,
     quick_cosines,
     squares,
     to_float32,
@@ -105,6 +106,15 @@ class PageVectors:
         """
         check_sizes(self._uri, self._sizes)
         query = Query(vector)
+        if addresses is None and len(self._pages) == 1:
+            page = self._pages[0]
+            if page.size <= _BLOCK:  # one product, and nothing around it
+                similarity = self._score(0, 0, len(page), None, query)
+                self._checked = True
+                n_seen = len(page) - len(self._dead)
+                margin = query.margin_for(self.dtype)
+                positions = near_best(similarity, min(limit, n_seen), margin)
+                return self._ordered(positions, query, limit)
         best = Best(limit, query.margin_for(self.dtype))
         tasks = self._stretches() if addresses is None else self._picks(addresses)
 
@@ -117,7 +127,9 @@ class PageVectors:
         rows = self._starts[-1] if addresses is None else len(addresses)
         in_threads(work, tasks, workers(int(rows) * len(vector)))
         self._checked |= addresses is None
-        positions = best.positions()
+        return self._ordered(best.positions(), query, limit)
+
+    def _ordered(self, positions, query, limit):
         similarity = self._precise(positions, query)
         order = np.argsort(-similarity, kind="stable")[:limit]
         return self._addresses_of(positions[order]), similarity[order]
@@ -149,11 +161,10 @@ class PageVectors:
         page = self._pages[number]
         if picked is None:
             similarity = self._product(page[start:stop], query)
-            low, high = np.searchsorted(
-                self._dead, self._starts[number] + np.array([start, stop])
-            )
-            if high > low:
-                similarity[self._dead[low:high] - self._starts[number] - start] = -9
+            if len(self._dead):
+                first = int(self._starts[number]) + start
+                low, high = np.searchsorted(self._dead, [first, first + stop - start])
+                similarity[self._dead[low:high] - first] = -9
             return similarity
         if len(picked) == stop - start:
             return self._product(page[start:stop], query)
@@ -169,7 +180,8 @@ class PageVectors:
             sane = self._unit(vectors)
         if not sane:
             raise not_unit(self._uri)
-        return similarity
+        # those above one are equal, as they are in the answer
+        return np.clip(similarity, -1, 1, out=similarity)
 
     def _unit(self, vectors):
         step = max(1, _FINE // vectors.shape[1])
@@ -180,6 +192,8 @@ class PageVectors:
         return True
 
     def _precise(self, positions, query):
+        if len(positions) <= 4096:
+            return true_cosines(self._at(positions), query.double)
         similarity = np.empty(len(positions), dtype=np.float32)
         for start in range(0, len(positions), 4096):
             block = self._at(positions[start : start + 4096])
@@ -201,6 +215,8 @@ class PageVectors:
         return out
 
     def _addresses_of(self, positions):
+        if len(self._bases) == 1:
+            return positions.astype(np.uint64) + self._bases[0]
         place = np.searchsorted(self._segments, positions, side="right") - 1
         offsets = positions - self._segments[place]
         return self._bases[place] + offsets.astype(np.uint64)
@@ -210,6 +226,11 @@ class PageVectors:
         addresses = np.asarray(addresses, dtype=np.uint64)
         if not len(addresses):
             return np.empty(0, dtype=np.int64)
+        if len(self._bases) == 1:
+            positions = (addresses - self._bases[0]).view(np.int64)
+            if positions.min() < 0 or positions.max() >= self._segments[-1]:
+                raise damaged(self._uri, _MISSING)
+            return positions
         place = np.searchsorted(self._bases[self._order], addresses, side="right") - 1
         if place.min() < 0:
             raise damaged(self._uri, _MISSING)
@@ -222,6 +243,8 @@ class PageVectors:
     def ranks(self, addresses):
         """Return the places of rows in row order, without the deleted ones."""
         positions = self.positions_of(addresses)
+        if not len(self._dead):
+            return positions
         return positions - np.searchsorted(self._dead, positions)
 
     def addresses(self):
@@ -297,7 +320,7 @@ class StreamVectors:
         for address, vectors in self._chosen(addresses):
             floor = best[-1] if len(best) == limit else np.float32(-2)
             collected = Best(limit, margin)
-            similarity = quick_cosines(vectors, query)
+            similarity = np.clip(quick_cosines(vectors, query), -1, 1)
             rows = np.flatnonzero(similarity >= floor - margin)
             collected.add(rows, similarity[rows])
             rows = collected.positions()
