@@ -33,7 +33,15 @@ OWNERS = {
     for name in ("_commit", "_exact", "_raytasks", "_rows", "_sky", "_snapshot", "schema")
 } | {
     f"index/{name}.py": {"pyarrow"}
-    for name in ("_columns", "_selecting", "_writing", "formats/_load", "formats/_schema")
+    for name in (
+        "_columns",
+        "_mapped",
+        "_reading",
+        "_selecting",
+        "_writing",
+        "formats/_load",
+        "formats/_schema",
+    )
 }
 # room -> rooms that it may import at all, at the top or inside functions
 FOUNDATION = {"exceptions", "utils", "conf", "__version__"}
