@@ -20,6 +20,7 @@ from paperclip.index._files import (
     LOCK,
     check_files,
     durable,
+    flush_folder,
     looks_like_index,
     newest_complete_version,
     writer_lock,
@@ -273,6 +274,8 @@ def create_table(place, schema, *, overwrite):
         _make_folder(place.path, overwrite=overwrite)
     with writer_lock(place.path):
         patiently(place, attempt)
+    if place.path is not None:
+        flush_folder(place.path.parent)
 
 
 def write_rows(place, rows):

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ __all__ = [
     "Place",
     "check_files",
     "durable",
+    "flush_folder",
     "local_path",
     "looks_like_index",
     "newest_complete_version",
@@ -230,6 +231,20 @@ def durable(path):
             "then see with Index.versions what is there"
         )
         raise IndexWriteError(msg) from exc
+
+
+def flush_folder(path):
+    """
+    Make the names of what is in a folder survive a loss of power.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The folder; nothing is done where it cannot be opened.
+    """
+    if os.name != "nt":
+        with suppress(OSError):
+            _sync(path)
 
 
 def _listing(path):

@@ -16,8 +16,8 @@ from paperclip.index._commit import commit_change, discard, patiently, write_row
 from paperclip.index._files import writer_lock
 from paperclip.index._reading import ADDRESS, scan
 from paperclip.index._rows import rows_to_arrow
-from paperclip.index._selecting import selected
 from paperclip.index._snapshot import Snapshot
+from paperclip.index.filters import row_filter
 from paperclip.index.schema import KEY
 
 __all__ = ["Upserted", "WriteMethods", "find_rows"]
@@ -253,7 +253,8 @@ class WriteMethods:
             if where is None:
                 gone = find_rows(dataset, self.uri, keys)[1]
             else:
-                gone = selected(self._snapshot, where=where)
+                asked = row_filter(self._snapshot.specs, where=where)
+                gone = asked.addresses(dataset, self.uri)
             if len(gone):
                 note = f"delete {len(gone)} rows"
                 self._move(commit_change(self._place, dataset, gone=gone, note=note))

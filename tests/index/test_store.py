@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from paperclip.exceptions import (
     IndexExistsError,
@@ -319,6 +320,40 @@ def test_two_writers_take_turns(small, make_rows):
     with pytest.raises(InvalidRowsError, match="5 rows are in the index already"):
         small.append(*make_rows(5, prefix="b"))
     assert len(small.to_table()) == 30
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="asks the system for names of files"
+)
+def test_all_that_is_written_is_flushed(tmp_path, monkeypatch, make_rows):
+    """Lance itself does not; what is flushed after a commit is in time, too."""
+    flushed = set()
+    fsync = os.fsync
+
+    def record(handle):
+        flushed.add(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    path = tmp_path / "ix"
+    index = Index.create(path, fingerprint="f", dimension=32)
+    table, vectors = make_rows(10_500)
+    ids = table["obs_id"].tolist()
+    index.append(table[:9000], vectors[:9000])
+    index.append(table[9000:], vectors[9000:])
+    index.upsert(table[:50], vectors[:50])
+    index.delete(ids[60:90])
+    index.add_columns({"a": float})
+    index.add_columns(Table({"obs_id": ids[:100], "b": np.arange(100)}))
+    index.drop_columns("a")
+    index.tag("good")
+    index.compact()
+    index.restore(2)
+    written = {item for item in path.rglob("*") if item.name != ".paperclip-lock"}
+    assert any("_indices" in item.parts for item in written)
+    assert any("_deletions" in item.parts for item in written)
+    assert not {item.relative_to(path) for item in written - flushed}
+    assert {path, tmp_path} <= flushed
 
 
 def test_a_place_that_cannot_be_written():
