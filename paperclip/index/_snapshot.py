@@ -76,7 +76,7 @@ class Snapshot:
         }
         self._cache_limit = cache_limit
         self._lock = threading.Lock()
-        self._opened = self._matrix = self._rows = None
+        self._opened = self._matrix = self._rows = self._row_bytes = None
         self._answers = 0
 
     def _scan(self, columns, *, where=None, batch_size=None):
@@ -298,9 +298,11 @@ class Snapshot:
         if not hasattr(self._opened, "ranks"):
             return False if self._opened is not None else None
         names = list(self.specs)
-        with reading(self.uri):
-            sample = self.dataset.to_table(columns=names, limit=1024)
-        size = sample.nbytes / len(sample) * self.n_rows
+        if self._row_bytes is None:
+            with reading(self.uri):
+                sample = self.dataset.to_table(columns=names, limit=1024)
+            self._row_bytes = sample.nbytes / max(len(sample), 1)
+        size = self._row_bytes * self.n_rows
         if size > self._cache_limit:
             return False
         if size > _TABLE_BYTES and self._answers < _OFTEN:

@@ -272,9 +272,10 @@ class PageVectors:
                 rows = page[start:stop]
                 if len(alive) < len(rows):
                     rows = rows[alive - first - start]
-                if not self._unit(rows):
+                rows = _single(rows)
+                if not self._checked and not self._unit(rows):
                     raise not_unit(self._uri)
-                yield self._addresses_of(alive), _single(rows)
+                yield self._addresses_of(alive), rows
 
     def similarities(self, vector):
         """Return the cosine of every row in row order, float32."""
