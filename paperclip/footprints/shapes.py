@@ -272,6 +272,50 @@ class Shapes:
             met, points = sphere.arc_arc_crossings(*ends, *pair)
             yield part[place[met // count]], points
 
+    def touch(self, rows, other, theirs):
+        """
+        Say which outlines meet, pair by pair.
+
+        Parameters
+        ----------
+        rows : `~numpy.ndarray` of int, shape (n,)
+            Shapes of this object.
+        other : `Shapes`
+            Polygons only.
+        theirs : `~numpy.ndarray` of int, shape (n,)
+            Polygons of ``other``.
+
+        Returns
+        -------
+        hits : `~numpy.ndarray` of bool, shape (n,)
+            Ends of edges included.
+        """
+        hits = np.zeros(len(rows), dtype=bool)
+        sizes, its_sizes = np.diff(self._offset)[rows], np.diff(other._offset)[theirs]
+        cost = np.cumsum(np.maximum(sizes, 1) * its_sizes)
+        cuts = np.searchsorted(cost, np.arange(_BATCH, cost[-1:].sum(), _BATCH))
+        for part in np.split(np.arange(len(rows)), np.unique(cuts)):
+            circle = self.is_circle[rows[part]]
+            here = part[circle]
+            place, edge = other._edges(theirs[here])
+            row = rows[here[place]]
+            ends = other._start[edge], other._end[edge]
+            met, _ = sphere.arc_circle_crossings(
+                *ends, self.centre[row], self.radius[row]
+            )
+            hits[here[place[met]]] = True
+            here = part[~circle]
+            place, edge = self._edges(rows[here])
+            count = its_sizes[here[place]]
+            first = other._offset[theirs[here[place]]] - np.cumsum(count) + count
+            pair = np.repeat(np.arange(len(edge)), count)
+            its_edge = np.arange(len(pair)) + np.repeat(first, count)
+            mine = self._start[edge[pair]], self._end[edge[pair]]
+            its = other._start[its_edge], other._end[its_edge]
+            met, _ = sphere.arc_arc_crossings(*mine, *its)
+            hits[here[place[pair[met]]]] = True
+        return hits
+
 
 class Footprints(Shapes):
     """
