@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paperclip.exceptions import ModelLoadError
-from paperclip.models.hub import CONFIG_NAME, WEIGHT_NAMES
+from paperclip.models._layout import CONFIG_NAME, WEIGHT_NAMES, find_weights
 from paperclip.utils.files import atomic_path, cache_directory, sha256_of
 
 __all__ = ["CheckedModel", "check_directory", "file_sha256"]
@@ -76,7 +76,7 @@ def check_directory(directory):
     """
     directory = Path(directory)
     config = _read_config(directory)
-    weights = _find_weights(directory)
+    weights = _weights_path(directory)
     shapes = _read_header(weights)
     _check_tokenizer(directory, config["model_cfg"]["text_cfg"])
     names = [weights.name, *_present(directory, _TOKENIZER_FILES)]
@@ -183,10 +183,10 @@ def _read_config(directory):
     return config
 
 
-def _find_weights(directory):
-    found = _present(directory, WEIGHT_NAMES)
-    if found:
-        return directory / found[0]
+def _weights_path(directory):
+    name = find_weights(directory)
+    if name is not None:
+        return directory / name
     others = sorted(path.name for path in directory.iterdir() if path.is_file())
     pickles = [name for name in others if name.endswith(_PICKLES)]
     if pickles:

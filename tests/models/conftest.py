@@ -61,7 +61,7 @@ def fixture_hub(cache, monkeypatch):
         enable_progress_bars,
     )
 
-    from paperclip.models import hub as module
+    from paperclip.models import _snapshots as module
 
     monkeypatch.setattr(module, "_WAIT", 0.0)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -193,7 +193,7 @@ def test_slow_hub(hub, directories):
 def test_no_hub_at_all(cache, monkeypatch):
     from huggingface_hub import constants
 
-    from paperclip.models import hub as module
+    from paperclip.models import _snapshots as module
 
     monkeypatch.setattr(module, "_WAIT", 0.0)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

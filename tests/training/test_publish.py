@@ -86,7 +86,7 @@ def fixture_hub(tmp_path, monkeypatch):
         enable_progress_bars,
     )
 
-    from paperclip.models import hub as fetching
+    from paperclip.models import _snapshots as fetching
     from paperclip.training import push
 
     for module in (push, fetching):
