@@ -144,7 +144,10 @@ def test_index_of_another_model(run, tmp_path, capfd):
     run("in", "ix")
     other = tiny_model_directory(tmp_path / "other", 1)
     assert main(["index", "build", "in", "ix", "--model", str(other)]) == 1
-    assert "build an index of another name with this one" in capfd.readouterr().err
+    assert "--rebuild" in capfd.readouterr().err
+    assert main(["index", "build", "in", "ix", "--model", str(other), "--rebuild"]) == 0
+    assert "added 6 pictures in" in (err := capfd.readouterr().err)
+    assert "note: version 2 was replaced" in err
 
 
 def test_build_from_mast(run, tmp_path):

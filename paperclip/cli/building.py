@@ -1,10 +1,12 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The command that builds an index."""
 
+import argparse
 import time
 
 from paperclip.cli.arguments import Command, add_model_options, column_list, count
 from paperclip.cli.terminal import say, show_status, watched
+from paperclip.exceptions import InvalidQueryError
 
 __all__ = ["BUILDING"]
 
@@ -12,10 +14,29 @@ _EVERY = 60.0  # seconds between lines of progress where there is no terminal
 _SELECTION = {
     "mission": "obs_collection",
     "proposals": "proposal_id",
+    "cycles": "cycles",
     "instrument": "instrument_name",
     "filters": "filters",
     "target": "target_name",
 }
+
+
+def _seed(text):
+    if not text.strip().isdecimal() or len(text) > 18:
+        msg = f"must be a whole number from 0, got {text!r}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
+
+
+def _cycles(text):
+    from paperclip.mast import parse_cycles
+
+    try:
+        parse_cycles(text)
+    except InvalidQueryError as exc:
+        msg = str(exc).removeprefix("cycles ")
+        raise argparse.ArgumentTypeError(msg) from None
+    return text.strip()
 
 
 def _build_arguments(parser):
@@ -33,7 +54,8 @@ def _build_arguments(parser):
         nargs="+",
         metavar="[SOURCE] INDEX",
         help="folder, table (.csv, .ecsv, .parquet, .vot) or data set to read, none "
-        "for MAST; and the directory or URI of the index",
+        "for MAST; and the directory or URI of the index. A table may name http, "
+        "https, s3, gs, abfs and hdfs URIs",
     )
     files = parser.add_argument_group("for files")
     files.add_argument(
@@ -53,6 +75,12 @@ def _build_arguments(parser):
     mast.add_argument(
         "--proposals", type=column_list, metavar="ID,...", help="programmes"
     )
+    mast.add_argument(
+        "--cycles",
+        type=_cycles,
+        metavar="N-N,N",
+        help="such as 25-30, beside or instead of proposals",
+    )
     for name, example in (
         ("instrument", "'ACS/WFC' or 'NIRCAM*'"),
         ("filters", "F814W"),
@@ -66,15 +94,34 @@ def _build_arguments(parser):
         help="most pictures of one programme",
     )
     mast.add_argument(
+        "--seed",
+        type=_seed,
+        metavar="N",
+        help="of the choice among the pictures of a programme (default: 0)",
+    )
+    mast.add_argument(
+        "--recipe", metavar="NAME", help="which previews (default: by mission)"
+    )
+    mast.add_argument(
         "--pictures",
         metavar="DIR",
         help="folder for the pictures (default: INDEX.pictures)",
     )
-    work = parser.add_argument_group("how")
+    _work_arguments(parser.add_argument_group("how"))
+    add_model_options(parser)
+
+
+def _work_arguments(work):
     work.add_argument(
         "--update",
         action="store_true",
         help="add what is new to an index that is complete or from another source",
+    )
+    work.add_argument(
+        "--rebuild",
+        action="store_true",
+        help="build anew beside the index that is there, with another --model for "
+        "example, and replace it in one step at the end",
     )
     work.add_argument(
         "--retry-failed", action="store_true", help="try again what failed before"
@@ -86,9 +133,17 @@ def _build_arguments(parser):
         "--batch-size", type=count, metavar="N", help="pictures encoded together"
     )
     work.add_argument(
-        "--workers", type=count, metavar="N", help="files read or fetched at once"
+        "--workers",
+        type=count,
+        metavar="N",
+        help="files read or fetched at once; with --ray, pictures encoded at once",
     )
-    add_model_options(parser)
+    work.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="build on a Ray cluster that is running: its address, or auto for the one "
+        "of this machine",
+    )
 
 
 def _build(args):
@@ -103,12 +158,16 @@ def _build(args):
         metadata=args.metadata,
         extra_columns=_names(args),
         update=args.update,
+        rebuild=args.rebuild,
+        ray=args.ray,
         retry_failed=args.retry_failed,
         dry_run=args.dry_run,
         batch_size=args.batch_size,
         workers=args.workers,
         pictures=args.pictures,
         max_per_proposal=args.max_per_proposal,
+        recipe=args.recipe,
+        seed=args.seed or 0,
         device=args.device,
         offline=True if args.offline else None,
         progress=_Teller(),
@@ -127,10 +186,9 @@ def _places(args):
     *source, uri = args.places
     if len(source) > 1:
         args.fail("give one SOURCE and one INDEX; put names with spaces in quotes")
-    if source and (criteria or args.pictures or args.max_per_proposal):
-        given = [name for name in _SELECTION if getattr(args, name) is not None]
-        given += ["pictures"] * bool(args.pictures)
-        given += ["max-per-proposal"] * bool(args.max_per_proposal)
+    names = (*_SELECTION, "pictures", "max_per_proposal", "seed", "recipe")
+    given = [n.replace("_", "-") for n in names if getattr(args, n) is not None]
+    if source and given:
         args.fail(f"--{given[0]} is for MAST; leave it out, or leave SOURCE out")
     if source:
         return source[0], uri
@@ -145,9 +203,13 @@ def _places(args):
             args.fail(f"--{name} is for files; rows from MAST have their columns")
     if set(criteria) == {"obs_collection"}:
         args.fail(
-            "--mission alone is the whole archive; add --proposals, --instrument, "
-            "--filters or --target"
+            "--mission alone is the whole archive; add --proposals, --cycles, "
+            "--instrument, --filters or --target"
         )
+    if "cycles" in criteria and args.mission is None:
+        args.fail("--cycles needs --mission, which numbers them")
+    if args.update and args.rebuild:
+        args.fail("--update adds to an index and --rebuild replaces it; choose one")
     return criteria, uri
 
 
@@ -162,6 +224,7 @@ class _Teller:
 
     def __init__(self):
         self._next = time.monotonic() + _EVERY
+        self._fetched = ""
 
     def __call__(self, state):
         if state.stage == "listing":
@@ -174,6 +237,11 @@ class _Teller:
             )
         if state.failed:
             text += f", {state.failed:,} failed"
+        if state.stage == "fetching":  # it goes on while others are encoded
+            self._fetched = f"{state.done:,} of {state.total:,} fetched; "
+            self._fetched *= state.done < state.total
+        else:
+            text = self._fetched + text
         show_status(text)
         if time.monotonic() >= self._next and not watched():
             say(text)

@@ -18,6 +18,7 @@ __all__ = [
     "FileNames",
     "cell",
     "extra_specs",
+    "last_part",
     "read_table",
     "texts",
 ]
@@ -204,7 +205,7 @@ class FileNames:
         self.column = names[0]
         for name in names:
             for number, value in enumerate(texts(table[name])):
-                end = _last_part(value) if name in _ADDRESSES else value
+                end = last_part(value) if name in _ADDRESSES else value
                 if end:
                     self._rows.setdefault(end, number)
                     if name in _ADDRESSES:
@@ -253,7 +254,19 @@ class FileNames:
         return len(self._used - {-1})
 
 
-def _last_part(address):
-    """Return the name of the file at the end of a URI."""
+def last_part(address):
+    """
+    Return the name of the file at the end of a URI.
+
+    Parameters
+    ----------
+    address : str
+        A path in the query counts too, as in ``?uri=mast:HST/a.jpg``.
+
+    Returns
+    -------
+    name : str
+        Without folders.
+    """
     tail = urlsplit(address).query.rpartition("/")[2] if "?" in address else ""
     return tail or address.partition("?")[0].rpartition("/")[2]

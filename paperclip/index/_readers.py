@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from paperclip.exceptions import PaperclipError
+from paperclip.exceptions import (
+    ImageConversionError,
+    PaperclipError,
+    RemoteServiceError,
+)
 from paperclip.index._fitsworker import FitsPool
+from paperclip.index._remote import RemoteFiles, is_remote, public_name
 
 __all__ = [
     "FITS_SUFFIXES",
     "PICTURE_SUFFIXES",
+    "AbsentError",
     "Loaded",
     "Reader",
+    "load_item",
     "read_ahead",
     "reader_threads",
     "stem_of",
@@ -45,6 +52,10 @@ _FILE_ERRORS = (
 )
 
 
+class AbsentError(Exception):
+    """Say that there is no file of an item, which others keep a record of."""
+
+
 @dataclass(slots=True)
 class Loaded:
     """
@@ -60,12 +71,16 @@ class Loaded:
         What the file says about itself, by column.
     reason : str
         Why there is no frame; empty if there is one.
+    kind : str
+        "failed" in general, "absent" if there is no file, "silent" if a server
+        did not answer.
     """
 
     item: object
     frame: object = None
     row: dict = field(default_factory=dict)
     reason: str = ""
+    kind: str = "failed"
 
 
 def stem_of(name):
@@ -125,12 +140,18 @@ class Reader:
     def __init__(self, prepare, workers):
         self._prepare = prepare
         self._pool = FitsPool(workers)
+        self._remote = RemoteFiles()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """End all processes and connections."""
         self._pool.close()
+        self._remote.close()
 
     def __call__(self, path):
         """
@@ -139,7 +160,7 @@ class Reader:
         Parameters
         ----------
         path : str
-            Picture or FITS file.
+            Picture or FITS file, or the URI of one that is elsewhere.
 
         Returns
         -------
@@ -152,7 +173,19 @@ class Reader:
         ------
         ImageConversionError
             If it cannot be read.
+        RemoteServiceError
+            If its server does not answer.
         """
+        if not is_remote(path):
+            return self._read(path)
+        with self._remote.copy(path) as copy:
+            try:
+                return self._read(copy)
+            except ImageConversionError as exc:
+                msg = str(exc).replace(copy, public_name(path))
+                raise ImageConversionError(msg) from exc
+
+    def _read(self, path):
         from paperclip.imaging import read_preview
         from paperclip.imaging.preview import is_picture
 
@@ -165,7 +198,36 @@ class Reader:
         return self._prepare(rgb), row
 
 
-def read_ahead(items, read, *, workers, ahead):
+def load_item(item, read):
+    """
+    Read an item, and keep the reason if that is not possible.
+
+    Parameters
+    ----------
+    item : object
+        What to read.
+    read : callable
+        From an item to a frame and a dict.
+
+    Returns
+    -------
+    loaded : Loaded
+        With a frame or a reason.
+    """
+    try:
+        frame, row = read(item)
+    except AbsentError as exc:
+        return Loaded(item, reason=str(exc), kind="absent")
+    except _FILE_ERRORS as exc:
+        text = " ".join(str(exc).split()) or type(exc).__name__
+        own = isinstance(exc, PaperclipError)
+        kind = "silent" if isinstance(exc, RemoteServiceError) else "failed"
+        text = text if own else f"{type(exc).__name__}: {text}"
+        return Loaded(item, reason=text, kind=kind)
+    return Loaded(item, frame, row)
+
+
+def read_ahead(items, read, *, workers, ahead, cancel=None):
     """
     Read items in threads, in order, and never more than a few ahead.
 
@@ -179,31 +241,27 @@ def read_ahead(items, read, *, workers, ahead):
         Number of threads.
     ahead : int
         Largest number of items that are being read or wait to be taken.
+    cancel : callable, optional
+        Called when the rest is not wanted, so that ``read`` may end soon.
 
     Yields
     ------
     loaded : Loaded
         One for each item, in order; errors of single files are in ``reason``.
     """
-
-    def work(item):
-        try:
-            frame, row = read(item)
-        except _FILE_ERRORS as exc:
-            text = " ".join(str(exc).split()) or type(exc).__name__
-            own = isinstance(exc, PaperclipError)
-            return Loaded(item, reason=text if own else f"{type(exc).__name__}: {text}")
-        return Loaded(item, frame, row)
-
     items = iter(items)
     pending = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="paperclip-read")
     try:
         while True:
             for item in islice(items, ahead - len(pending)):
-                pending.append(pool.submit(work, item))
+                pending.append(pool.submit(load_item, item, read))
             if not pending:
                 return
             yield pending.popleft().result()
+    except BaseException:
+        if cancel is not None:
+            cancel()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -7,7 +7,9 @@ from pathlib import Path
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._buildstate import BuildState
 from paperclip.index._files import local_path
-from paperclip.index._job import Job, rehearse, run
+from paperclip.index._job import Job
+from paperclip.index._steps import rehearse, run
+from paperclip.index._switch import rebuild_beside
 from paperclip.index.selection import Selection
 from paperclip.utils.checks import whole_number
 
@@ -37,13 +39,17 @@ def build_index(
     device=None,
     offline=None,
     progress=None,
+    rebuild=False,
+    ray=None,
+    storage_options=None,
 ):
     """
     Build an index, or go on with one, or add to it what is new.
 
-    Files are read in threads (FITS files in processes) while the model works,
-    and rows are added in batches, each one commit. The process may be killed
-    at any moment: the same call goes on with what is missing.
+    Pictures from MAST are fetched and files are read in threads (FITS files in
+    processes) while the model works, and rows are added in batches, each one
+    commit. The process may be killed at any moment: the same call goes on with
+    what is missing.
 
     Parameters
     ----------
@@ -52,8 +58,10 @@ def build_index(
     source : path-like, `~astropy.table.Table`, sequence of path-like or mapping
         A folder of JPEG, PNG, GIF, TIFF, WebP and FITS files; a folder of
         pictures from MAST or a data set; a table (or the file of one) with a
-        column ``path``, ``file`` or ``uri``; files; or criteria for MAST as a
-        mapping, for example ``{"obs_collection": "HST", "proposal_id": "15513"}``.
+        column ``path``, ``file`` or ``uri``, which may hold ``http``, ``https``,
+        ``s3``, ``gs``, ``abfs`` and ``hdfs`` URIs; files; or criteria for MAST as a
+        mapping, for example ``{"obs_collection": "HST", "proposal_id": "15513"}``,
+        with ``cycles`` as a further one.
     encoder : `~paperclip.models.Encoder` or str, optional
         The model, ``paperclip.conf.model`` when not given.
     metadata : `~astropy.table.Table` or path-like, optional
@@ -76,7 +84,8 @@ def build_index(
         Pictures per forward pass, ``paperclip.conf.batch_size`` by default.
     workers : int, optional
         Threads that read files, and largest number of processes that convert
-        FITS files; by default the number of processors, at most 4.
+        FITS files; by default the number of processors, at most 4. On a cluster,
+        the number of encoders: one for each GPU or processor by default.
     commit_rows : int, optional
         Most rows added in one commit.
     commit_seconds : float, optional
@@ -100,7 +109,18 @@ def build_index(
     offline : bool, optional
         Never open a connection, ``paperclip.conf.offline`` when not given.
     progress : callable, optional
-        Called with a `Progress` after every batch.
+        Called with a `Progress` after every batch, and for each picture that
+        is fetched, then from another thread; never twice at a time.
+    rebuild : bool, optional
+        Build the index anew from this source, with a model of any kind, beside
+        the one that is there, and replace it in one commit at the end. Until
+        then, and if the process is killed, readers and other programs use the
+        old one; its last version can be restored later.
+    ray : str, optional
+        Build on a Ray cluster that is running: its address, or "auto" for the
+        one of this machine. See `paperclip.index.distributed`.
+    storage_options : mapping of str to str, optional
+        Of the object store that holds the index; see `Index.open`.
 
     Returns
     -------
@@ -115,7 +135,9 @@ def build_index(
     InvalidRowsError
         If the metadata do not fit.
     ModelMismatchError
-        If the index was built with another model.
+        If the index was built with another model, and ``rebuild`` is not set.
+    RemoteServiceError
+        If MAST or the server of the files does not answer any more.
     IndexExistsError
         If the index is complete, or from another source, and ``update`` is
         not set.
@@ -129,6 +151,9 @@ def build_index(
     Rows in the index are never changed.
     """
     uri, path = local_path(uri)
+    if update and rebuild:
+        msg = "update=True adds to an index and rebuild=True replaces it; choose one"
+        raise InvalidQueryError(msg)
     selection = None
     if isinstance(source, Mapping):
         if metadata is not None:
@@ -164,8 +189,21 @@ def build_index(
         device=device,
         offline=offline,
         progress=progress or (lambda state: None),
+        dry_run=dry_run,
+        rebuild=rebuild,
+        ray=_cluster(ray),
+        storage_options=storage_options,
     )
-    return rehearse(job) if dry_run else run(job)
+    if dry_run:
+        return rehearse(job)
+    return rebuild_beside(job) if rebuild else run(job)
+
+
+def _cluster(ray):
+    if ray is not None and (not isinstance(ray, str) or not ray.strip()):
+        msg = f'ray must be "auto" or the address of a cluster, got {ray!r}'
+        raise InvalidQueryError(msg)
+    return ray
 
 
 def _batch_size(batch_size):

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-import numpy as np
 from astropy.table import Table
 
 from paperclip.exceptions import InvalidQueryError, InvalidRowsError
@@ -16,11 +16,15 @@ from paperclip.index._metadata import (
     FILE_COLUMNS,
     TABLE_SUFFIXES,
     FileNames,
+    last_part,
     read_table,
     texts,
 )
 from paperclip.index._readers import FITS_SUFFIXES, PICTURE_SUFFIXES, stem_of
+from paperclip.index._remote import SCHEMES, is_remote, public_name
 from paperclip.index.schema import KEY
+
+_SCHEMES = ", ".join(f"{scheme}://" for scheme in SCHEMES)
 
 __all__ = ["Source", "is_picture_store", "open_source", "plain", "store_source"]
 
@@ -37,7 +41,8 @@ class Source:
     place : str
         What tells this source from others of its kind.
     obs_ids, paths : list of str
-        One for each file; ``obs_ids`` may repeat.
+        One for each file; ``obs_ids`` may repeat. A path may be the URI of a
+        file elsewhere.
     table : `~astropy.table.Table` or None
         Metadata.
     rows : sequence of int
@@ -48,6 +53,9 @@ class Source:
         What the user should know.
     root : str or None
         Folder without which nothing can be read.
+    pending : dict of int to str
+        Files that are still to be fetched from MAST: their numbers, and what
+        the picture is called there.
     """
 
     kind: str
@@ -59,6 +67,7 @@ class Source:
     failed: list = field(default_factory=list)
     notes: list = field(default_factory=list)
     root: str | None = None
+    pending: dict = field(default_factory=dict)
 
     def __len__(self):
         return len(self.paths)
@@ -82,7 +91,10 @@ class Source:
         obs_id, source : str
             Printable text.
         """
-        return plain(self.obs_ids[item]), plain(self.paths[item])
+        path = self.paths[item]
+        return plain(self.obs_ids[item]), plain(
+            public_name(path) if is_remote(path) else path
+        )
 
 
 def plain(text):
@@ -114,8 +126,8 @@ def open_source(source, *, metadata=None):
     source : path-like, `~astropy.table.Table` or sequence of path-like
         A folder, which is searched with all folders in it; a folder made by
         `paperclip.mast.PictureStore` or a data set; one picture or FITS file;
-        a table, or the file of one, with a column of paths or ``file://`` URIs;
-        or several files.
+        a table, or the file of one, with a column of paths or URIs (``file``,
+        ``http``, ``https``, ``s3``, ``gs``, ``abfs``, ``hdfs``); or several files.
     metadata : `~astropy.table.Table` or path-like, optional
         What is known of the files of a folder, or of several files; rows are
         found by the names of files.
@@ -169,7 +181,10 @@ def is_picture_store(folder):
 def _place_source(source, metadata):
     _, path = local_path(source)
     if path is None:
-        msg = f"source must be on this machine, got {source!r}; copy the files first"
+        msg = (
+            f"source must be on this machine, got {source!r}; copy it, or give a "
+            "table of the URIs of its files"
+        )
         raise InvalidQueryError(msg)
     if path.is_dir():
         if is_picture_store(path):
@@ -219,7 +234,7 @@ def _folder_source(folder, metadata):
 
 def _files_source(kind, place, paths, metadata, root):
     """Name files after their rows, or after themselves."""
-    stems = [plain(stem_of(path.rpartition(os.sep)[2])) for path in paths]
+    stems = [_stem(path) for path in paths]
     root_folder = root if kind == "folder" else None
     if metadata is None:
         rows = [-1] * len(paths)
@@ -248,6 +263,17 @@ def _files_source(kind, place, paths, metadata, root):
     return found
 
 
+def _stem(path):
+    """Return the name of a file, or at the end of a URI, without its suffix."""
+    if is_remote(path):
+        name = unquote(urlsplit(path).path).rpartition("/")[2]
+        if not name.lower().endswith((*FITS_SUFFIXES, *PICTURE_SUFFIXES)):
+            name = last_part(path) or name  # as in ?uri=mast:HST/a.jpg
+    else:
+        name = path.replace(os.sep, "/").rpartition("/")[2]
+    return plain(stem_of(name))
+
+
 def _table_source(table, metadata, root, place=None):
     """Take the files that a table names."""
     if metadata is not None:
@@ -267,13 +293,13 @@ def _table_source(table, metadata, root, place=None):
     ids = texts(table[KEY]) if KEY in table.colnames else [""] * len(table)
     obs_ids, paths, rows, failed = [], [], [], []
     for number, (given, value) in enumerate(zip(ids, texts(table[name]), strict=True)):
-        stem = plain(given or stem_of(value.rpartition("/")[2]))
+        stem = plain(given) or _stem(value)
         if not value:
             failed.append((stem, f"row {number}", f"the row has no {name}"))
             continue
         path = _file_path(value, root)
         if path is None:
-            reason = "only files on this machine can be read; fetch it first"
+            reason = f"only files on this machine and {_SCHEMES} can be read"
             failed.append((stem, value, reason))
             continue
         obs_ids.append(stem)
@@ -286,9 +312,14 @@ def _table_source(table, metadata, root, place=None):
 
 
 def _file_path(item, root=None):
-    """Return the absolute path of a file, or None if it is elsewhere."""
+    """Return the absolute path of a file or its URI, or None if neither fits."""
     if isinstance(item, str) and "://" in item:
+        if is_remote(item):
+            return item
         path = local_path(item)[1]
+        if path is None and root is None:
+            msg = f"source: only files and {_SCHEMES} can be read, got {item!r}"
+            raise InvalidQueryError(msg)
         return None if path is None else str(path)
     if root is None:
         if not isinstance(item, str | os.PathLike):
@@ -298,7 +329,7 @@ def _file_path(item, root=None):
     return os.path.normpath(Path(root) / Path(item).expanduser())
 
 
-def store_source(folder):
+def store_source(folder, *, wanted=False, retry_failed=False):
     """
     Take the pictures that were fetched into a folder.
 
@@ -306,11 +337,15 @@ def store_source(folder):
     ----------
     folder : path-like
         Made by `paperclip.mast.PictureStore`.
+    wanted : bool, optional
+        Take those too that are still to be fetched.
+    retry_failed : bool, optional
+        Of those, also the ones that failed before.
 
     Returns
     -------
     found : Source
-        The finished pictures; those that failed are in ``failed``.
+        The pictures; those that failed are in ``failed``.
 
     Raises
     ------
@@ -321,32 +356,28 @@ def store_source(folder):
 
     store = PictureStore.open(folder)
     manifest = store.manifest
-    status = np.array(texts(manifest["status"]))
-    names = [
-        obs_id or picture
-        for obs_id, picture in zip(
-            texts(manifest[KEY]), texts(manifest["picture_id"]), strict=True
+    names = texts(manifest["picture_id"])
+    obs_ids = [one or two for one, two in zip(texts(manifest[KEY]), names, strict=True)]
+    paths, uris = texts(manifest["path"]), texts(manifest["dataURI"])
+    messages = texts(manifest["message"])
+    root = str(Path(folder).expanduser().absolute())
+    found = Source("store", root, [], [], manifest, [], root=root)
+    left = 0
+    for row, status in enumerate(texts(manifest["status"])):
+        to_come = wanted and (
+            status == "wanted" or (status == "failed" and retry_failed)
         )
-    ]
-    paths = texts(manifest["path"])
-    uris, messages = texts(manifest["dataURI"]), texts(manifest["message"])
-    done = np.flatnonzero(status == "done").tolist()
-    failed = [
-        (names[i], uris[i], messages[i] or "the picture could not be fetched")
-        for i in np.flatnonzero(status == "failed").tolist()
-    ]
-    root = Path(folder).expanduser().absolute()
-    found = Source(
-        "store",
-        str(root),
-        [names[i] for i in done],
-        [str(root / paths[i]) for i in done],
-        manifest,
-        done,
-        failed,
-        root=str(root),
-    )
-    wanted = int((status == "wanted").sum())
-    if wanted:
-        found.notes.append(f"{wanted} pictures of {root} have not been fetched yet")
+        if to_come:
+            found.pending[len(found.paths)] = names[row]
+        if to_come or status == "done":
+            found.obs_ids.append(obs_ids[row])
+            found.paths.append(str(Path(root, paths[row])))
+            found.rows.append(row)
+        elif status == "failed":
+            reason = messages[row] or "the picture could not be fetched"
+            found.failed.append((obs_ids[row], uris[row], reason))
+        else:
+            left += 1
+    if left:
+        found.notes.append(f"{left} pictures of {root} have not been fetched yet")
     return found

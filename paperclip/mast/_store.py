@@ -117,7 +117,7 @@ class StoreFolder:
                 jobs.append(Download(self._ids[place], self._uris[place], path))
         return jobs
 
-    def _recover(self, places, writer, retry_failed):
+    def _recover(self, places, writer, retry_failed, arrived=None):
         """Compare the manifest with the disk before anything is fetched."""
         for place in places:
             path, state = self.folder / self._paths[place], self._state[place]
@@ -133,9 +133,17 @@ class StoreFolder:
                 else:
                     stamp = datetime.fromtimestamp(path.stat().st_mtime, UTC)
                     self._record(self._ids[place], "done", found=found, stamp=stamp)
+                    if arrived is not None:
+                        arrived(self._ids[place], None)
 
-    def _record_all(self, outcomes, wanted, progress):
+    def _record_all(self, outcomes, wanted, progress, arrived=None):
         """Journal the outcomes; failures in an outage are not held against them."""
+
+        def record(outcome, status, message, found=None):
+            self._record(outcome.key, status, message=message, found=found)
+            if arrived is not None:
+                arrived(outcome.key, None if status == "done" else message or status)
+
         silent, since = [], 0
         for number, outcome in enumerate(outcomes, 1):
             if outcome.passing:
@@ -149,14 +157,9 @@ class StoreFolder:
                     raise RemoteServiceError(msg)
             else:
                 for failed in silent:
-                    self._record(failed.key, "failed", message=failed.message)
+                    record(failed, "failed", failed.message)
                 silent = []
-                self._record(
-                    outcome.key,
-                    outcome.status,
-                    message=outcome.message or None,
-                    found=outcome.result,
-                )
+                record(outcome, outcome.status, outcome.message or None, outcome.result)
             since += 1
             if since >= _EVERY:
                 self._compact()
@@ -164,7 +167,7 @@ class StoreFolder:
             if progress is not None:
                 progress(number, wanted)
         for failed in silent:
-            self._record(failed.key, "failed", message=failed.message)
+            record(failed, "failed", failed.message)
 
     def _record(self, name, status, *, message=None, found=None, stamp=None):
         """Write down what became of a picture."""

@@ -205,6 +205,7 @@ class PictureStore(StoreFolder):
         cloud=False,
         retry_failed=False,
         progress=None,
+        arrived=None,
         wait=0.0,
     ):
         """
@@ -233,6 +234,9 @@ class PictureStore(StoreFolder):
             Also try those again that failed in an earlier call.
         progress : callable, optional
             Called as ``progress(finished, wanted)`` after each picture.
+        arrived : callable, optional
+            Called as ``arrived(picture_id, message)`` when a picture is on disk,
+            with None, or has failed, with the reason.
         wait : float, optional
             Seconds to wait for another process that writes here.
 
@@ -257,7 +261,7 @@ class PictureStore(StoreFolder):
             remove_parts(self.folder)
             writer = PictureWriter(check, self.size)
             places = self._chosen(only)
-            self._recover(places, writer, retry_failed)
+            self._recover(places, writer, retry_failed, arrived)
             jobs = self._jobs(places)
             if jobs:
                 outcomes = download(
@@ -269,7 +273,7 @@ class PictureStore(StoreFolder):
                     cloud=cloud,
                 )
                 with closing(outcomes):
-                    self._record_all(outcomes, len(jobs), progress)
+                    self._record_all(outcomes, len(jobs), progress, arrived)
         return self.counts
 
     def verify(self, *, repair=False):

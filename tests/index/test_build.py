@@ -15,7 +15,6 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from astropy.wcs import WCS
-from PIL import Image
 
 from paperclip.exceptions import (
     ImageConversionError,
@@ -37,6 +36,7 @@ from paperclip.models import load_encoder
 
 from ..mast_server import mast_server, small_archive
 from ..tiny_models import tiny_model_directory
+from .build_helpers import draw, failures, ids
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,17 +56,6 @@ def fixture_folder(tmp_path):
     return draw(tmp_path / "pictures", [f"p{i:02d}.jpg" for i in range(10)])
 
 
-def draw(folder, names, *, seed=0):
-    """Write small pictures of different shapes."""
-    rng = np.random.default_rng(seed)
-    for number, name in enumerate(names):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shape = (30 + number % 7, 40, 3)
-        Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)).save(path)
-    return folder
-
-
 def sky_image(path, *, side=64, seed=0, **cards):
     """Write a FITS image with coordinates."""
     wcs = WCS(naxis=2)
@@ -80,15 +69,6 @@ def sky_image(path, *, side=64, seed=0, **cards):
     path.parent.mkdir(parents=True, exist_ok=True)
     hdu.writeto(path)
     return path
-
-
-def ids(index):
-    return index.to_table(["obs_id"])["obs_id"].tolist()
-
-
-def failures(report):
-    table = Table.read(report.failures, format="ascii.ecsv")
-    return {row["obs_id"]: (row["status"], row["reason"]) for row in table}
 
 
 # ---- a folder of pictures
@@ -156,7 +136,7 @@ def test_existing_index_needs_update(folder, encoder, tmp_path):
 def test_index_of_another_model_is_refused(folder, encoder, other, tmp_path):
     build_index(tmp_path / "ix", source=folder, encoder=encoder)
     for options in ({}, {"update": True}, {"dry_run": True}):
-        with pytest.raises(ModelMismatchError, match="build an index of another name"):
+        with pytest.raises(ModelMismatchError, match="rebuild the index with this one"):
             build_index(tmp_path / "ix", source=folder, encoder=other, **options)
 
 
@@ -511,7 +491,7 @@ def test_unknown_extra_column(folder, encoder, tmp_path):
 def test_table_of_files(encoder, tmp_path):
     folder = draw(tmp_path / "in", ["a.jpg", "b.jpg", "c.jpg", "d.jpg"])
     paths = ["c.jpg", (folder / "a.jpg").as_uri(), str(folder / "b.jpg"), "", "e.jpg"]
-    table = Table({"path": [*paths, "https://example.org/x.jpg"]})
+    table = Table({"path": [*paths, "ftp://example.org/x.jpg"]})
     table["obs_id"] = MaskedColumn(list("CABDEX"), mask=[0, 0, 1, 0, 0, 0])
     table["filters"] = ["f1", "f2", "f3", "f4", "f5", "f6"]
     table.write(folder / "rows.ecsv")
@@ -792,6 +772,54 @@ def test_folder_of_a_picture_store(encoder, tmp_path):
 def test_selection_without_a_network(encoder, tmp_path):
     with pytest.raises(OfflineError):
         build_index(tmp_path / "ix", source=HST, encoder=encoder, offline=True)
+
+
+def test_fetching_reading_and_encoding_overlap(encoder, tmp_path):
+    encoded, fetched = [], []
+
+    class Watched:
+        fingerprint, dimension = encoder.fingerprint, encoder.dimension
+        encode_texts = staticmethod(encoder.encode_texts)
+
+        def encode_images(self, images):
+            encoded.append(time.monotonic())
+            return encoder.encode_images(images)
+
+    def progress(state):
+        if state.stage == "fetching":
+            time.sleep(0.1)
+            fetched.append(time.monotonic())
+
+    options = {"encoder": Watched(), "batch_size": 1, "workers": 1}
+    with mast_server(small_archive(size=60)) as mast, mast.conf():
+        report = build_index(tmp_path / "ix", source=HST, progress=progress, **options)
+    assert (report.n_added, len(fetched), len(encoded)) == (10, 10, 10)
+    assert encoded[0] < fetched[2]
+    assert sum(when < fetched[-1] for when in encoded) > 1
+
+
+def test_cycles_of_a_mission(encoder, tmp_path):
+    options = {"encoder": encoder, "dry_run": True}
+    with mast_server(small_archive(size=60)) as mast, mast.conf():
+        cycle = {"obs_collection": "HST", "cycles": "25"}
+        plan = build_index(tmp_path / "ix", source=cycle, **options)
+        assert plan.n_new > 0
+        with pytest.raises(InvalidQueryError, match="cycles belong to one mission"):
+            build_index(tmp_path / "ix", source={"cycles": "25"}, **options)
+
+
+def test_finished_build_does_not_load_the_model(folder, encoder, tmp_path):
+    code = """if True:
+        import sys
+        from paperclip.index import build_index
+        place, source, model = sys.argv[1:]
+        report = build_index(place, source=source, encoder=model)
+        assert (report.n_added, report.n_present) == (0, 10), report
+        assert not {"torch", "open_clip"} & set(sys.modules)
+    """
+    build_index(tmp_path / "ix", source=folder, encoder=encoder)
+    words = [sys.executable, "-c", code, str(tmp_path / "ix"), str(folder)]
+    subprocess.run([*words, encoder.name], check=True)
 
 
 def test_selection_that_is_empty(encoder, tmp_path):
