@@ -45,7 +45,9 @@ __all__ = [
 _LONGEST = 1.02  # length of a stored vector at most, see `squares`
 _NONE = np.float64(-3)  # below every cosine
 _MOST = 8  # threads; a few saturate the memory
-_WORK = 1 << 25  # elements below which a second thread costs more than it saves
+# elements (some 20 ms) below which a second thread saves little, and on a busy
+# machine costs more
+_WORK = 1 << 28
 
 
 class Query:
@@ -264,6 +266,11 @@ class Best:
         similarity : `~numpy.ndarray`, shape (n,)
             From `quick_cosines`.
         """
+        if self._floor == _NONE:  # the best of a few are a first bound
+            few = max(1024, 4 * self._limit)
+            if few < len(similarity):
+                last = np.partition(similarity[:few], few - self._limit)
+                self._floor = last[few - self._limit] - self._margin
         keep = np.flatnonzero(similarity >= self._floor)
         if not len(keep):
             return
@@ -322,7 +329,7 @@ def workers(elements):
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdecimal() and int(asked):
         free = min(free, int(asked))
-    return min(free, _MOST, max(1, elements // (_WORK // 2)))
+    return min(free, _MOST, max(1, elements // (_WORK // 4)))
 
 
 def in_threads(work, tasks, n_threads):

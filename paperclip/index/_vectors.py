@@ -35,6 +35,7 @@ _SPARSE = 0.3
 _TAKE = 4096  # rows fetched by address in one go
 _MISSING = "rows are missing"
 _FRAGMENT = np.uint64(32)  # bits below the number of the fragment in an address
+_LARGEST = 1.02  # product with a unit vector
 _TOLERANCE = 0.02  # of the square of a length of one: float16 rounds to 2**-11
 
 
@@ -174,14 +175,16 @@ class PageVectors:
 
     def _product(self, vectors, query):
         similarity = quick_cosines(vectors, query)
+        low, high = similarity.min(), similarity.max()
         # also false for NaN; then lengths, when every row is read for the first time
-        sane = similarity.min() > -1.02 and similarity.max() < 1.02
+        sane = low > -_LARGEST and high < _LARGEST
         if sane and not self._checked:
             sane = self._unit(vectors)
         if not sane:
             raise not_unit(self._uri)
-        # those above one are equal, as they are in the answer
-        return np.clip(similarity, -1, 1, out=similarity)
+        if low < -1 or high > 1:  # equal, as they are in the answer
+            np.clip(similarity, -1, 1, out=similarity)
+        return similarity
 
     def _unit(self, vectors):
         step = max(1, _FINE // vectors.shape[1])
