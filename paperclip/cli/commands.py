@@ -6,6 +6,7 @@ A module of commands ends in a tuple of `paperclip.cli.arguments.Command`, each
 with one function that adds the arguments and one that does the work.
 """
 
+from paperclip.cli.ann import APPROXIMATE
 from paperclip.cli.building import BUILDING
 from paperclip.cli.datasets import DATASETS
 from paperclip.cli.formats import FORMATTING
@@ -31,6 +32,7 @@ COMMANDS = (
     *FORMATTING,
     *LOOKING,
     *INDEXES,
+    *APPROXIMATE,
     *DATASETS,
     *TRAINING,
     *PUBLISHING,

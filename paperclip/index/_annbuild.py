@@ -6,22 +6,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from paperclip.exceptions import IndexWriteError
-from paperclip.index._approx import NAME, indexed
+from paperclip.index._approx import NAME, STORED, indexed
 from paperclip.index._commit import commit_operation, writing
 from paperclip.index._files import durable
 from paperclip.index._kmeans import centres
 from paperclip.index.schema import VECTOR
 
-__all__ = ["KINDS", "build_segment", "commit_segment", "partitions_for", "parts_of"]
+__all__ = ["build_segment", "commit_segment", "partitions_for", "parts_of"]
 
-#: What an index holds of each vector, by kind.
-KINDS = {
-    "fast": ("IVF_SQ", "one byte per dimension"),
-    "small": ("IVF_RQ", "one bit per dimension"),
-}
 _MOST = 4096  # partitions; finding the nearest centre costs as much as this number
 _MEMBERS = 64  # rows read for each centre when the centres are sought
 _BATCH = 8192
@@ -55,7 +49,7 @@ def build_segment(snapshot, place, *, kind, n_partitions, seed, tell):
     place : `~paperclip.index._files.Place`
         Where it is.
     kind : str
-        Key of `KINDS`.
+        ``"fast"`` or ``"small"``.
     n_partitions : int
         Number of parts.
     seed : int
@@ -95,7 +89,7 @@ def build_segment(snapshot, place, *, kind, n_partitions, seed, tell):
             with durable(place.path):
                 segment = snapshot.dataset.create_index_uncommitted(
                     VECTOR,
-                    KINDS[kind][0],
+                    STORED[kind],
                     name=NAME,
                     replace=True,
                     metric="cosine",
@@ -113,6 +107,7 @@ def build_segment(snapshot, place, *, kind, n_partitions, seed, tell):
 
 def _write_labels(snapshot, found, folder, tell):
     import lance
+    import pyarrow as pa
 
     schema = pa.schema([("row_id", pa.uint64()), ("partition", pa.uint32())])
     transposed = np.ascontiguousarray(found.T)

@@ -9,11 +9,22 @@ import numpy as np
 
 from paperclip.index.schema import VECTOR
 
-__all__ = ["KEY", "NAME", "Level", "Tuning", "allow_list", "indexed", "nominate"]
+__all__ = [
+    "KEY",
+    "NAME",
+    "STORED",
+    "Level",
+    "Tuning",
+    "allow_list",
+    "indexed",
+    "nominate",
+]
 
 NAME = "paperclip_ann"
 #: Where a table keeps what was measured when its index was made.
 KEY = "paperclip:ann"
+#: Kind of an index -> how Lance names it.
+STORED = {"fast": "IVF_SQ", "small": "IVF_RQ"}
 _FORMAT = 1
 _DENSE = 4096  # more numbers than this of 65536 take less room as bits
 
@@ -112,6 +123,8 @@ class Tuning:
         try:
             values = json.loads(text or "null")
             if values.pop("format") != _FORMAT:
+                return None
+            if values["kind"] not in STORED:
                 return None
             values["levels"] = [Level(**item) for item in values["levels"]]
             return cls(**values)

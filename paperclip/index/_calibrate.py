@@ -29,7 +29,7 @@ SHARES = (1.0, 0.2, 0.01)
 # candidates for each row wanted that are tried, by kind and size of the answer
 _CANDIDATES = {
     "fast": {10: (2.0, 4.0), 100: (1.5, 3.0), 1000: (1.2, 2.0)},
-    "small": {10: (10.0, 30.0, 90.0), 100: (5.0, 12.0, 30.0), 1000: (3.0, 6.0, 12.0)},
+    "small": {10: (10.0, 30.0, 90.0), 100: (5.0, 12.0, 30.0), 1000: (4.0, 10.0, 25.0)},
 }
 _QUERIES = 20  # of each half
 _TIMED = 9

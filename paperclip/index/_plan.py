@@ -10,7 +10,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from paperclip.exceptions import IndexRecoveredWarning
-from paperclip.index._approx import KEY, Tuning, allow_list, indexed, nominate
+from paperclip.index._approx import (
+    KEY,
+    STORED,
+    Tuning,
+    allow_list,
+    indexed,
+    nominate,
+)
 from paperclip.index._reading import ADDRESS, first_line, from_store
 
 __all__ = ["Plan", "Standing", "choose", "standing"]
@@ -95,7 +102,11 @@ def _look(snapshot):
     # moving rows to other files renews the parts, but they hold the same rows; more
     # rows, or several parts, are an index that was not measured
     same = {part.uuid for part in found.segments} == set(tuning.identity)
-    moved = len(found.segments) == 1 and found.num_rows_indexed <= tuning.rows
+    moved = (
+        len(found.segments) == 1
+        and found.index_type == STORED[tuning.kind]
+        and found.num_rows_indexed <= tuning.rows
+    )
     covered = {n for part in found.segments for n in part.fragment_ids}
     parts = [p for p in dataset.get_fragments() if p.fragment_id not in covered]
     outside = tuple(sorted(part.fragment_id for part in parts))

@@ -15,13 +15,12 @@ from paperclip.exceptions import (
     InvalidQueryError,
 )
 from paperclip.index._annbuild import (
-    KINDS,
     build_segment,
     commit_segment,
     partitions_for,
     parts_of,
 )
-from paperclip.index._approx import KEY, Tuning, indexed
+from paperclip.index._approx import KEY, STORED, Tuning, indexed
 from paperclip.index._calibrate import calibrate
 from paperclip.index._checks import unit_query
 from paperclip.index._commit import commit_operation, patiently
@@ -68,7 +67,8 @@ class AnnMethods:
             size of the vectors. ``"fast"``: one byte per dimension, half of
             their size, for vectors that ``"small"`` cannot tell apart.
         seed : int, optional
-            Of all random numbers. The same rows and seed give the same index.
+            Of all random numbers. The same rows and seed give the same index on
+            one machine; only the scale of ``"fast"`` is from a sample of Lance's.
         queries : array_like, shape (n, d), optional
             Vectors of real queries, of texts above all, to measure with; half
             of the queries are rows of the index in any case. Without them
@@ -130,6 +130,8 @@ class AnnMethods:
             seed=seed,
             tell=tell,
         )
+        if KEY in self._snapshot.dataset.config():
+            self._keep_tuning(None)  # it does not hold for the new one
         self._commit_segment(segment, built_from)
         tuning = Tuning(
             kind,
@@ -254,9 +256,9 @@ class AnnMethods:
             details["build_time"] = known.tuning.build_time
             details["seed"] = known.tuning.seed
             details["new_rows"] = len(known.new_rows)
-        stored = {made: kind for kind, (made, _) in KINDS.items()}
+        kinds = {made: kind for kind, made in STORED.items()}
         table.meta.update(
-            kind=stored.get(found.index_type, found.index_type),
+            kind=kinds.get(found.index_type, found.index_type),
             state="in use" if known.usable else "not measured",
             **details,
         )
@@ -270,8 +272,8 @@ def _checked(recall, kind, seed):
             f"search with exact=True; got {recall!r}"
         )
         raise InvalidQueryError(msg)
-    if kind is not None and kind not in KINDS:
-        msg = f"kind={kind!r} is no kind of approximate index{nearest(kind, KINDS)}"
+    if kind is not None and kind not in STORED:
+        msg = f"kind={kind!r} is no kind of approximate index{nearest(kind, STORED)}"
         raise InvalidQueryError(msg)
     return float(recall), kind or "small", whole_number("seed", seed, 0, 2**62)
 
