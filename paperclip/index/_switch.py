@@ -22,11 +22,10 @@ from paperclip.index._commit import (
     STORAGE,
     commit_operation,
     discard,
-    durable,
     patiently,
-    writer_lock,
     writing,
 )
+from paperclip.index._files import durable, writer_lock
 from paperclip.index._job import embedding_of, open_index
 from paperclip.index._steps import build, source_of
 from paperclip.index.schema import KEY

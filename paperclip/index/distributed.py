@@ -158,6 +158,7 @@ def _answers(ray, job, index, embedding, source, writer, left):
         context = data.DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # one of ours is for the user
     context.issue_detectors_config.detectors = []  # they advise its developers
     gpus = int(ray.cluster_resources().get("GPU", 0))
     cpus = int(ray.cluster_resources().get("CPU", 1))
