@@ -5,7 +5,10 @@ Compare building an index with the bare model, interleaved in one process.
 1. Pictures: ``build_index`` of a folder of JPEG files against the image tower alone
    on tensors that are ready, with the same number format, batch and threads; and
    reading the files and encoding them with ``encode_images``, one step after the other.
-2. FITS files: ``build_index``, which converts in processes, against the conversion in
+2. With ``--ray``: the same folder on a cluster of two nodes with one processor each on
+   this machine, with one and with two encoders of one thread each. Counted is the time
+   from the first to the last answer, without the start of the processes.
+3. FITS files: ``build_index``, which converts in processes, against the conversion in
    this process, one file after the other, and the tower after that.
 """
 
@@ -111,6 +114,59 @@ def bench_fits(encoder, folder, scratch, batch, rounds):
     report(f"{len(paths)} FITS files", seconds, bare="load_picture, then encode_images")
 
 
+def ray_rate(folder, scratch, model, workers, address):
+    """Build on a cluster and return the pictures per second between answers."""
+    for name in ("index", "index.build"):
+        shutil.rmtree(scratch / name, ignore_errors=True)
+    marks = []
+
+    def progress(state):
+        if state.stage == "embedding":
+            marks.append((time.perf_counter(), state.done))
+
+    build_index(
+        scratch / "index",
+        source=folder,
+        encoder=model,
+        ray=address,
+        workers=workers,
+        batch_size=8,
+        commit_rows=16,
+        progress=progress,
+    )
+    # the second encoder is there when a quarter is done
+    first = next(mark for mark in marks if 4 * mark[1] >= marks[-1][1])
+    (start, before), (end, after) = first, marks[-1]
+    return (after - before) / (end - start)
+
+
+def bench_ray(folder, scratch, model, rounds):
+    """Compare one encoder with two, in turns, on the same cluster."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "object_store_memory": 1 << 28, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster.add_node(num_cpus=1, object_store_memory=1 << 28)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        rates = {1: [], 2: []}
+        for number in range(rounds):
+            for workers in (1, 2) if number % 2 else (2, 1):
+                rate = ray_rate(folder, scratch, model, workers, cluster.address)
+                rates[workers].append(rate)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    ratios = np.array(rates[2]) / np.array(rates[1])
+    for workers, values in rates.items():
+        print(f"  {workers} encoders: {np.round(values, 1).tolist()} pictures/s")
+    print(
+        f"  two against one: median {np.median(ratios):.2f}, "
+        f"{ratios.min():.2f} to {ratios.max():.2f}; aim 1.7"
+    )
+
+
 def main():
     """Run everything."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -126,10 +182,12 @@ def main():
         action="store_true",
         help="time on processors instead of wall time, for a busy machine; no FITS",
     )
+    parser.add_argument("--ray", action="store_true", help="on a cluster; nothing else")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    encoder = load_encoder(options.model)
-    print(f"{encoder}, {torch.get_num_threads()} threads")
+    encoder = None if options.ray else load_encoder(options.model)
+    if not options.ray:
+        print(f"{encoder}, {torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         pictures, images = scratch / "pictures", scratch / "fits"
@@ -139,6 +197,9 @@ def main():
             make_pictures(pictures, options.number)
         else:
             copy_some(options.images, pictures, options.number)
+        if options.ray:
+            bench_ray(pictures, scratch, options.model, options.rounds)
+            return
         settings = (scratch, options.batch, options.rounds)
         clock = time.process_time if options.processor else time.perf_counter
         bench_pictures(encoder, pictures, *settings, clock)
