@@ -12,15 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from paperclip.exceptions import CatalogueError, CatalogueWarning
-from paperclip.mast._fields import (
-    clean_line,
-    clean_text,
-    cycle_number,
-    is_number,
-    longest,
-    proposal_key,
-    proposal_table,
-)
+from paperclip.mast._blockrecord import block_record
+from paperclip.mast._blocks import find_blocks, normalise
+from paperclip.mast._fields import clean_line, proposal_table
 from paperclip.mast._unpack import gunzip, is_gzip, is_zip, unzip
 from paperclip.results import ColumnSpec
 from paperclip.utils.warn import warn_user
@@ -32,31 +26,8 @@ MAX_BYTES = 200_000_000
 #: The problem of a file that breaks off.
 ENDS_EARLY = "the file ends in the middle of a block, or without a separator"
 _MAX_BLOCKS = 200_000
-_MAX_EDGES = 1_000_000
-_MAX_BLOCK = 1_000_000
 _MAX_PROBLEMS = 1000
 
-# "++" and "*+" never give back what they took: a line of 100 MB takes one pass
-_EDGE = re.compile(
-    rb"^[ \t]*+(?:(?P<dashes>-{5,}+[ \t-]*+)$|(?=Prop(?:osal)?\.?[ \t]?Type[ \t]*:))",
-    re.MULTILINE,
-)
-_FIELD = re.compile(
-    r"\s*(Prop(?:osal)?\.?\s?Type|Category|ID|Cycle|Title|PI)\s*:(.*)", re.DOTALL
-)
-_KEYS = {
-    "Category": "category",
-    "ID": "proposal_id",
-    "Cycle": "cycle",
-    "Title": "title",
-    "PI": "pi",
-}
-# Windows-1252 where it has a character, Latin-1 where it has none
-_WINDOWS = {
-    code: text
-    for code in range(0x80, 0xA0)
-    if (text := bytes([code]).decode("cp1252", "ignore"))
-}
 _HTML = re.compile(rb"\s*(?:<!doctype\s+html|<html\b|<\?xml[^>]*>\s*<html\b)", re.I)
 _HTML_TITLE = re.compile(rb"<title[^>]*>([^<]{0,200})", re.IGNORECASE)
 _LINE = ColumnSpec("line", "int64", None, "Line of the file where the block starts")
@@ -172,17 +143,17 @@ def parse_abstracts(data, *, name="catalogue"):
     CatalogueError
         If it is no such catalogue.
     """
-    data = _normalise(_unpacked(data, name), name)
+    data = normalise(_unpacked(data, name), name)
     log = _Problems()
     records = []
     line, seen = 1, 0
-    for number, (start, end, closed) in enumerate(_blocks(data, name)):
+    for number, (start, end, closed) in enumerate(find_blocks(data, name)):
         if number >= _MAX_BLOCKS:
             msg = f"{name} has more than {_MAX_BLOCKS} blocks: it is no catalogue"
             raise CatalogueError(msg)
         line += data.count(b"\n", seen, start)
         seen = start
-        record = _record(data, start, end, line, log)
+        record = block_record(data, start, end, line, log)
         if record is not None:
             records.append(record)
         if record is not None or data[start:end].strip(b" \t\r\n\0"):
@@ -237,164 +208,6 @@ def _unpacked(data, name):
     if len(data) > MAX_BYTES:
         raise CatalogueError(_too_large(name, len(data)))
     return data
-
-
-def _normalise(data, name):
-    """Return the bytes in an encoding like ASCII, with newlines as line ends."""
-    if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
-        data = data.decode("utf-16", "replace").encode("utf-8", "replace")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    if not data.strip(b"\0 \t\r\n"):
-        msg = f"{name} is empty"
-        raise CatalogueError(msg)
-    data = data.replace(b"\r\n", b"\n")
-    # files of one line end only; a stray return in a line is a blank
-    return data if b"\n" in data else data.replace(b"\r", b"\n")
-
-
-def _blocks(data, name):
-    """Yield (start, end, whether a line of dashes follows) of each block."""
-    start = 0
-    for number, edge in enumerate(_EDGE.finditer(data)):
-        if number > _MAX_EDGES:
-            msg = f"{name} has more than {_MAX_EDGES} separators: it is no catalogue"
-            raise CatalogueError(msg)
-        if edge["dashes"]:
-            if edge.start() > start:
-                yield start, edge.start(), True
-            start = edge.end()
-        elif edge.start() > start and _header_follows(data, edge.start()):
-            # two blocks glued together, or nothing but blank lines before
-            yield start, edge.start(), False
-            start = edge.start()
-    if start < len(data):
-        yield start, len(data), False
-
-
-def _header_follows(data, start):
-    """Return whether the lines from here on are a header, not an abstract."""
-    lines = data[start : start + 4000].split(b"\n", 12)[1:12]
-    expected = [b"Category", b"ID", b"Cycle", b"Title"]
-    found = 0
-    for line in lines:
-        key = line.partition(b":")[0].strip()
-        if key in expected:
-            found += 1
-            del expected[: expected.index(key) + 1]
-        elif key == b"PI":
-            break
-    return found >= 3
-
-
-def _decoded(data, line, log):
-    """Return the lines of a block as text."""
-    if b"\0" in data:
-        where = line + data.count(b"\n", 0, data.index(b"\0"))
-        log.note(where, "NUL bytes, left out")
-        data = data.replace(b"\0", b"")
-    try:
-        return data.decode("utf-8").split("\n")
-    except UnicodeDecodeError:
-        pass
-    lines = []
-    for number, raw in enumerate(data.split(b"\n"), start=line):
-        try:
-            lines.append(raw.decode("utf-8"))
-        except UnicodeDecodeError:
-            log.not_utf8.append(number)
-            lines.append(raw.decode("latin-1").translate(_WINDOWS))
-    return lines
-
-
-def _record(data, start, end, line, log):
-    """Return what a block says, or None when it is none."""
-    if end - start > _MAX_BLOCK:
-        log.note(line, f"{end - start} bytes without a separator, left out")
-        return None
-    raw = data[start:end]
-    body = raw.lstrip(b" \t\r\n")
-    if not body:
-        return None
-    line += raw.count(b"\n", 0, len(raw) - len(body))
-    block = _split(_decoded(body, line, log), line)
-    if not block.values:
-        log.note(line, "text without a header, left out")
-        return None
-    if not block.text and not block.value("proposal_id") and not block.value("title"):
-        log.note(line, "block without a number, title and abstract, left out")
-        return None
-    return _checked(block, log)
-
-
-class _Block:
-    """The lines of a block, sorted by what they say."""
-
-    def __init__(self, line):
-        self.line = line
-        self.values = {}  # field: its lines
-        self.where = {}  # field: number of its line
-        self.text = []
-        self.wrong = []  # (line, what)
-
-    def value(self, name):
-        return clean_line(" ".join(self.values.get(name, [])))
-
-
-def _split(lines, first):
-    """Tell the header of a block from the abstract after it."""
-    block, last, stray = _Block(first), None, None
-    for number, text in enumerate(lines):
-        match = _FIELD.match(text)
-        key = _KEYS.get(match[1], "type") if match else None
-        if key is not None and key not in block.values:
-            block.values[key], last = [match[2]], key
-            block.where[key] = first + number
-            if key == "pi":
-                block.text = lines[number + 1 :]
-                break
-        elif last in {"title", "category"}:
-            block.values[last].append(text)
-        elif text.strip() and stray is None:
-            stray = first + number
-    if stray is not None:
-        block.wrong.append((stray, "text between the lines of a header, left out"))
-    if "pi" not in block.values and "title" in block.values:
-        # nothing says where the title ends
-        title = block.values["title"]
-        block.values["title"], block.text = title[:1], title[1:]
-        problem = "no PI; what follows the first line of the title counts as abstract"
-        block.wrong.append((block.where["title"], problem))
-    return block
-
-
-def _checked(block, log):
-    """Return the record of a block, with a status that says what is wrong."""
-    record = {"line": block.line, "proposal_id": None}
-    wrong = block.wrong
-    for name in ("type", "category", "title", "pi"):
-        record[name] = block.value(name) or None
-    record["abstract"] = clean_text("\n".join(block.text)) or None
-    for name in ("type", "category", "title", "pi", "abstract"):
-        if record[name] is not None and len(record[name]) > longest(name):
-            line = block.where.get(name, block.line)
-            wrong.append((line, f"{name} of {len(record[name])} characters, left out"))
-            record[name] = None
-    key = proposal_key(block.value("proposal_id"))
-    if is_number(key):
-        record["proposal_id"] = key
-    else:
-        problem = "no ID" if key is None else f"ID {key[:40]!r} is no number"
-        wrong.append((block.where.get("proposal_id", block.line), problem))
-    cycle = block.value("cycle")
-    record["cycle"] = cycle_number(cycle)
-    if cycle and not (cycle.isascii() and cycle.isdigit() and len(cycle) < 4):
-        wrong.append((block.where["cycle"], f"cycle {cycle[:40]!r} is no number"))
-    for line, problem in wrong:
-        log.note(line, problem, record["proposal_id"])
-    problems = [problem for _, problem in wrong]
-    problems += ["no abstract"] if record["abstract"] is None else []
-    record["status"] = "; ".join(problems) or "ok"
-    return record
 
 
 def _check_end(line, record, closed, log):
