@@ -9,11 +9,11 @@ from paperclip.exceptions import InvalidQueryError, InvalidRowsError
 from paperclip.index._commit import (
     commit_operation,
     discard,
-    open_dataset,
     patiently,
     writing,
 )
 from paperclip.index._files import durable, writer_lock
+from paperclip.index._opening import open_dataset
 from paperclip.index._rows import columns_to_arrow
 from paperclip.index._writing import find_rows
 from paperclip.index.schema import (
@@ -118,20 +118,19 @@ of `~paperclip.results.ColumnSpec`
             places = pc.index_in(batch[KEY], value_set=keys)
             return values.take(places).combine_chunks().to_batches()[0]
 
-        parts, schema, new = [], None, []
+        parts, schema, done = [], None, False
         try:
             with writing(self.uri), durable(self._path):
                 for part in dataset.get_fragments():
-                    old = {file.path for file in part.metadata.files}
                     metadata, schema = part.merge_columns(look_up, columns=[KEY])
                     parts.append(metadata)
-                    new += [file for file in metadata.files if file.path not in old]
             operation = LanceOperation.Merge(parts, schema)
             note = f"add columns {', '.join(fields.names)}"
             self._move(commit_operation(self._place, dataset, operation, note))
-            new = []
+            done = True
         finally:
-            discard(self._place, new)
+            if not done:
+                discard(self._place, parts)
         return n_rows
 
     def drop_columns(self, names):

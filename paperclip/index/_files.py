@@ -2,6 +2,7 @@
 """Where an index is; the lock, durability and damage of a local one."""
 
 import os
+import re
 import threading
 import time
 import warnings
@@ -33,6 +34,7 @@ __all__ = [
 
 LOCK = ".paperclip-lock"
 _LAST = 2**64 - 1  # Lance names manifests so that the newest sorts first
+_MANIFEST = re.compile(r"[0-9]+\.manifest")
 _WRITTEN = ("data", "_deletions", "_indices", "_transactions", "_versions")
 # small files that are written again in place
 _RENEWED = ("_versions/latest_version_hint.json", "_refs/tags/*")
@@ -215,7 +217,7 @@ def durable(path):
     yield
     try:
         after = _listing(path)
-        new = [p for item in after for p in after[item] - before.get(item, set())]
+        new = [p / n for p in after for n in after[p] - before.get(p, set())]
         files, folders = [], [path, *after]
         for item in new:
             inside = [item, *item.rglob("*")] if item.is_dir() else [item]
@@ -249,7 +251,13 @@ def flush_folder(path):
 
 def _listing(path):
     folders = (path / name for name in _WRITTEN)
-    return {item: set(item.iterdir()) for item in folders if item.is_dir()}
+    return {item: set(_names(item)) for item in folders if item.is_dir()}
+
+
+def _names(folder):
+    """Return names as text: an index may have many thousand files."""
+    with os.scandir(folder) as entries:
+        return [entry.name for entry in entries]
 
 
 def _sync(path):
@@ -299,15 +307,16 @@ def newest_complete_version(path):
     if not looks_like_index(path):
         msg = f"{path} is not an index: it holds no Lance table; check the path"
         raise DamagedIndexError(msg)
-    manifests = sorted((path / "_versions").glob("[0-9]*.manifest"))
-    filled = next((p for p in manifests if p.stat().st_size), None)
+    folder = path / "_versions"
+    names = sorted(n for n in _names(folder) if _MANIFEST.fullmatch(n))
+    filled = next((n for n in names if (folder / n).stat().st_size), None)
     if filled is None:
         msg = (
             f"{path} is damaged: no version has a readable manifest; restore the "
             "folder from a copy or build the index again"
         )
         raise DamagedIndexError(msg)
-    empty = manifests[: manifests.index(filled)]
+    empty = [folder / name for name in names[: names.index(filled)]]
     if not empty:
         return None
     msg = (
@@ -323,7 +332,7 @@ def newest_complete_version(path):
                     aside = f"{item.name}.damaged-{time.time_ns()}"
                     item.rename(item.with_name(aside))
     except OSError:  # a folder that cannot be written still opens
-        return _LAST - int(filled.stem)
+        return _LAST - int(filled.removesuffix(".manifest"))
     return None
 
 
@@ -343,16 +352,19 @@ def check_files(path, dataset):
     DamagedIndexError
         If a file is missing or has another size.
     """
-    for fragment in dataset.get_fragments():
-        for data in fragment.metadata.files:
-            item = path / "data" / data.path
-            expected = data.file_size_bytes
-            size = item.stat().st_size if item.exists() else None
-            if size is None or (expected is not None and size != expected):
-                found = "is missing" if size is None else f"has {size} bytes"
-                msg = (
-                    f"{path} is damaged: data file {item.name} {found}, expected "
-                    f"{expected} bytes; restore the folder from a copy or build "
-                    "the index again"
-                )
-                raise DamagedIndexError(msg)
+    parts = dataset.get_fragments()
+    if not parts:
+        return
+    with os.scandir(path / "data") as entries:
+        there = {entry.name: entry for entry in entries}
+    for data in (data for part in parts for data in part.metadata.files):
+        name, expected = data.path, data.file_size_bytes
+        size = there[name].stat().st_size if name in there else None
+        if size is None or (expected is not None and size != expected):
+            found = "is missing" if size is None else f"has {size} bytes"
+            msg = (
+                f"{path} is damaged: data file {name} {found}, expected "
+                f"{expected} bytes; restore the folder from a copy or build the "
+                "index again, or go back to an older version with restore"
+            )
+            raise DamagedIndexError(msg)

@@ -6,8 +6,9 @@ from numbers import Real
 from typing import NamedTuple
 
 from paperclip.exceptions import InvalidQueryError
-from paperclip.index._commit import STORAGE, open_dataset, patiently, writing
+from paperclip.index._commit import STORAGE, patiently, writing
 from paperclip.index._files import durable, writer_lock
+from paperclip.index._opening import open_dataset
 
 __all__ = ["SCALAR_INDEXES", "Compacted", "UpkeepMethods", "clean"]
 

@@ -9,12 +9,11 @@ from astropy.table import Table
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._commit import (
     commit_operation,
-    open_dataset,
-    open_snapshot,
     patiently,
     writing,
 )
 from paperclip.index._files import durable, writer_lock
+from paperclip.index._opening import open_dataset, open_snapshot
 from paperclip.index._reading import reading
 from paperclip.utils.checks import whole_number
 

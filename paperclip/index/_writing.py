@@ -81,10 +81,6 @@ def _with_ids(dataset, uri, keys):
     return scan(dataset, uri, [KEY], where=f"{KEY} IN ({quoted})")
 
 
-def _files(fragments):
-    return [data for fragment in fragments for data in fragment.files]
-
-
 class WriteMethods:
     """The writing half of `paperclip.index.Index`, which inherits it."""
 
@@ -185,7 +181,7 @@ class WriteMethods:
             schema = self._snapshot.schema
             if not schema.equals(rows.schema, check_metadata=True):
                 rows = rows_to_arrow(table, vectors, schema)
-                discard(self._place, _files(fragments))
+                discard(self._place, fragments)
                 fragments = []
             dataset = self._snapshot.dataset
             keys = rows[KEY].combine_chunks()
@@ -201,11 +197,11 @@ class WriteMethods:
             )
             fragments = []
 
-        try:
-            with writer_lock(self._path):
+        with writer_lock(self._path):
+            try:
                 patiently(self._place, attempt)
-        finally:
-            discard(self._place, _files(fragments))
+            finally:
+                discard(self._place, fragments)
         return len(rows)
 
     def delete(self, ids=None, *, where=None):

@@ -3,9 +3,9 @@
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.index._columns import ColumnMethods
-from paperclip.index._commit import create_table, open_snapshot
 from paperclip.index._exporting import FormatMethods
 from paperclip.index._files import Place
+from paperclip.index._opening import create_table, open_snapshot
 from paperclip.index._searching import SearchMethods
 from paperclip.index._streaming import StreamMethods
 from paperclip.index._upkeep import UpkeepMethods

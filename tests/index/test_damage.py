@@ -181,6 +181,30 @@ def test_damage_of_the_newest_version_leaves_older_ones(path, make_rows):
     assert len(Index.open(path)) == 20
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/fd").exists(), reason="asks the system for names of files"
+)
+@pytest.mark.parametrize(("suffix", "n_rows"), [(".lance", 20), (".manifest", 24)])
+def test_disks_that_do_not_flush(path, make_rows, monkeypatch, suffix, n_rows):
+    """A commit that cannot be flushed may be there; its files must not go."""
+    index = Index.open(path)
+    fsync = os.fsync
+
+    def fail(handle):
+        if Path(f"/proc/self/fd/{handle}").readlink().suffix == suffix:
+            raise OSError(5, "Input/output error")
+        fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(IndexWriteError, match=r"cannot flush the index .*; look"):
+            index.append(*make_rows(4, prefix="late"))
+    again = Index.open(path)
+    assert len(again) == len(again.to_table()) == n_rows
+    again.upsert(*make_rows(4, prefix="late"))
+    assert len(Index.open(path)) == 24
+
+
 LIMITED = """
 import resource, sys
 import numpy as np
