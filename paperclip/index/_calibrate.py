@@ -166,7 +166,7 @@ def _recalls(dataset, cases, limits, kind, n_partitions, aim):
                     key = (limit, nprobes, factor)
                     hits.setdefault(key, {}).setdefault(case.family, []).append(part)
         for key, families in hits.items():
-            found[key] = float(min(np.mean(parts) for parts in families.values()))
+            found[key] = round(min(np.mean(p).item() for p in families.values()), 4)
         enough = all(
             any(found[limit, nprobes, f] >= _goal(aim) for f in factors[limit])
             for limit in limits
@@ -184,20 +184,24 @@ def _goal(aim):
 def _level(snapshot, cases, found, share, limit, n_partitions, aim):
     """Choose the quickest setting that reaches the aim, and time it."""
     options = {}  # candidates -> fewest partitions that reach the aim
-    for (n, nprobes, factor), value in found.items():
-        if n == limit and value >= _goal(aim):
-            options[factor] = min(options.get(factor, n_partitions), nprobes)
+    for enough in (_goal(aim), aim):
+        for (n, nprobes, factor), value in found.items():
+            if n == limit and value >= enough:
+                options[factor] = min(options.get(factor, n_partitions), nprobes)
+        if options:
+            break
     ways = list(options.items())
     settings = [None, 0, *((nprobes, round(f * limit)) for f, nprobes in ways)]
     whole, exact, *seconds = _timed(snapshot, cases, limit, settings)
     if not ways:
         most = max(value for (n, *_), value in found.items() if n == limit)
-        return Level(share, limit, 0, 0.0, most, 0.0, exact / whole)
+        return Level(share, limit, 0, 0.0, most, 0.0, round(exact / whole, 4))
     quickest = int(np.argmin(seconds))
     factor, nprobes = ways[quickest]
     value = found[limit, nprobes, factor]
     ratio = seconds[quickest] / whole
-    return Level(share, limit, nprobes, factor, value, ratio, exact / whole)
+    ratios = round(ratio, 4), round(exact / whole, 4)
+    return Level(share, limit, nprobes, factor, value, *ratios)
 
 
 def _timed(snapshot, cases, limit, settings):

@@ -221,9 +221,15 @@ class AnnMethods:
             self._keep_tuning(None)
         return dropped
 
-    def ann_info(self):
+    def ann_info(self, *, curve=False):
         """
         Tell what was measured when the approximate index was made.
+
+        Parameters
+        ----------
+        curve : bool, optional
+            Give all settings that were tried, not only the chosen ones; they
+            have no times.
 
         Returns
         -------
@@ -239,12 +245,16 @@ class AnnMethods:
         """
         found = indexed(self._snapshot.dataset)
         known = standing(self._snapshot)
-        levels = known.tuning.levels if known.usable else []
+        names = list(_LEVELS)[:5] if curve else list(_LEVELS)
+        rows = []
+        if known.usable:
+            levels = [astuple(level) for level in known.tuning.levels]
+            rows = known.tuning.curve if curve else levels
         table = Table(
-            rows=[astuple(level) for level in levels] or None,
-            names=list(_LEVELS),
-            dtype=[kind for kind, _ in _LEVELS.values()],
-            descriptions={name: text for name, (_, text) in _LEVELS.items()},
+            rows=rows or None,
+            names=names,
+            dtype=[_LEVELS[name][0] for name in names],
+            descriptions={name: _LEVELS[name][1] for name in names},
         )
         table.meta["kind"] = table.meta["state"] = None
         if found is None:

@@ -120,6 +120,9 @@ def test_the_report_tells_what_was_measured(made):
     assert meta["rows"] == N_ROWS
     assert meta["new_rows"] == 0
     assert 0.4 < meta["size"] / (N_ROWS * 2 * DIMENSION) < 0.9
+    curve = made.index.ann_info(curve=True)
+    assert curve.colnames == table.colnames[:5]
+    assert len(curve) > len(table)
     assert Index.open(made.path).ann_info().meta == made.index.ann_info().meta
 
 
