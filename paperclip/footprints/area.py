@@ -8,11 +8,14 @@ import numpy as np
 from paperclip.exceptions import InvalidQueryError
 
 from . import sphere
+from .parse import Circle
 from .shapes import Footprints, Shapes
 
-__all__ = ["SkyArea", "sky_area"]
+__all__ = ["Part", "SkyArea", "enclosing", "sky_area"]
 
 _OPERATORS = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
+_FEW = 8  # small circles that are looked at one by one
+_SMALL = 1.0  # degrees
 _WHOLE_SKY = np.array([0.0, 0.0, 1.0]), np.pi
 
 
@@ -337,6 +340,35 @@ def _around(circles):
     return (middle, radius) if radius < np.pi else _WHOLE_SKY
 
 
+def enclosing(centres, radii):
+    """
+    Return a circle around many circles.
+
+    Parameters
+    ----------
+    centres : `~numpy.ndarray`, shape (n, 3)
+        Unit vectors.
+    radii : `~numpy.ndarray`, shape (n,)
+        Radians.
+
+    Returns
+    -------
+    centre : `~numpy.ndarray`, shape (3,)
+        Unit vector.
+    radius : float
+        Radians; pi where no smaller circle was found.
+    """
+    weight = np.maximum(radii, 1e-9) ** 2
+    middle = (centres * weight[:, None]).sum(axis=0)
+    size = np.linalg.norm(middle)
+    if size < 1e-6 * weight.sum():
+        return _WHOLE_SKY
+    middle = middle / size
+    apart = np.linalg.norm(centres - middle, axis=-1)
+    radius = (2 * np.arcsin(np.minimum(1, apart / 2)) + radii).max()
+    return (middle, float(radius)) if radius < np.pi else _WHOLE_SKY
+
+
 def sky_area(region, radius=None):
     """
     Return the part of the sky that a region or a centre and a radius name.
@@ -380,7 +412,15 @@ def sky_area(region, radius=None):
     """
     from .reading import trees_of
 
-    return SkyArea(
-        tree if hasattr(tree, "meets") else Part(tree)
-        for tree in trees_of(region, radius)
-    )
+    trees = trees_of(region, radius)
+    small = [t for t in trees if isinstance(t, Circle) and t.radius <= _SMALL]
+    parts = []
+    if len(small) > _FEW:
+        from .cones import ConesPart
+
+        values = np.array([(c.ra, c.dec, c.radius) for c in small])
+        centres = sphere.unit_vectors(values[:, 0], values[:, 1])
+        parts.append(ConesPart(centres, np.radians(values[:, 2])))
+        trees = [t for t in trees if not isinstance(t, Circle) or t.radius > _SMALL]
+    parts += [tree if hasattr(tree, "meets") else Part(tree) for tree in trees]
+    return SkyArea(parts)

@@ -6,6 +6,7 @@ import numpy as np
 from paperclip.exceptions import InvalidQueryError
 
 from . import cells, sphere
+from .area import enclosing
 from .parse import Polygon
 from .shapes import Shapes
 
@@ -57,7 +58,7 @@ class MocPart:
         self._covered = cells.merged(start, stop)
         self._middle = cells.centres_of(self._start, self._order)
         self._reach = _REACH / 2.0**self._order
-        self.centre, self.radius = _bounds(self._middle, self._reach)
+        self.centre, self.radius = enclosing(self._middle, self._reach)
 
     def contains(self, points):
         """
@@ -204,14 +205,3 @@ def _outlines(start, order):
         for place, cell in zip(here.tolist(), positions, strict=True):
             polygons[place] = Polygon(tuple(map(tuple, cell)))
     return Shapes(polygons)
-
-
-def _bounds(middle, reach):
-    centre = (middle * (reach**2)[:, None]).sum(axis=0)
-    size = np.linalg.norm(centre)
-    if size < 1e-6 * (reach**2).sum():
-        return np.array([0.0, 0.0, 1.0]), np.pi
-    centre /= size
-    apart = np.linalg.norm(middle - centre, axis=-1)
-    radius = (2 * np.arcsin(np.minimum(1, apart / 2)) + reach).max()
-    return centre, min(np.pi, radius)

@@ -272,6 +272,42 @@ class Shapes:
             met, points = sphere.arc_arc_crossings(*ends, *pair)
             yield part[place[met // count]], points
 
+    def meet_circles(self, rows, centre, radius):
+        """
+        Say which shapes have a point in common with circles, pair by pair.
+
+        Parameters
+        ----------
+        rows : `~numpy.ndarray` of int, shape (n,)
+            Shapes.
+        centre : `~numpy.ndarray`, shape (n, 3)
+            Centres of the circles, unit vectors.
+        radius : `~numpy.ndarray`, shape (n,)
+            Their radii in radians.
+
+        Returns
+        -------
+        hits : `~numpy.ndarray` of bool, shape (n,)
+            Outlines included.
+        """
+        hits = self.contain(rows, centre)
+        apart = np.linalg.norm(self.on_edge[rows] - centre, axis=-1)
+        hits |= apart <= sphere.chord(radius) + sphere.TOUCH
+        circle = self.is_circle[rows]
+        both = np.minimum(np.pi, self.radius[rows] + radius)
+        apart = np.linalg.norm(self.centre[rows] - centre, axis=-1)
+        hits |= circle & (apart <= sphere.chord(both) + sphere.TOUCH)
+        todo = np.flatnonzero(~hits & ~circle)
+        for part in self._parts(rows[todo]):
+            here = todo[part]
+            place, edge = self._edges(rows[here])
+            its = centre[here[place]], radius[here[place]]
+            met, _ = sphere.arc_circle_crossings(
+                self._start[edge], self._end[edge], *its
+            )
+            hits[here[place[met]]] = True
+        return hits
+
     def touch(self, rows, other, theirs):
         """
         Say which outlines meet, pair by pair.

@@ -5,19 +5,18 @@ import numpy as np
 import pyarrow as pa
 
 from paperclip.footprints import Footprints
-from paperclip.footprints.cells import SKY, around, cells_of, cone_ranges, merged
+from paperclip.footprints.cells import SKY, cells_of, cone_ranges, merged
 from paperclip.footprints.sphere import chord
 
-__all__ = ["AREA_COLUMNS", "coarse_condition", "rows_meeting", "sky_columns"]
+__all__ = ["AREA_COLUMNS", "coarse_condition", "sky_columns", "sorted_by_circles"]
 
-#: What `rows_meeting` reads of a row.
-AREA_COLUMNS = ("cx", "cy", "cz", "sky_radius", "s_region")
+#: What `sorted_by_circles` reads of a row.
+AREA_COLUMNS = ("cx", "cy", "cz", "sky_radius")
 
 _RANGES = 64
 _CHORDS = 8  # circles that are compared one by one
-_CONES = 32  # circles whose cells are looked up one by one
 _WIDE = 1.0  # degrees; few footprints are larger
-_LARGE = 0.05  # of the sky; more is not looked up by cells
+_LARGE = 0.02  # of the sky; more is not looked up by cells
 _SLACK = 1e-9  # radians, for rounding
 _ARC = 0.017453293  # radians of a degree, rounded up
 _BLOCK = 16384  # footprints read at a time
@@ -123,38 +122,32 @@ def _ranges(area):
     """Return ranges of cells that hold all centres within reach of an area."""
     widen = np.radians(_WIDE) + _SLACK
     found = []
-    cones = [part for part in area.parts if not hasattr(part, "ranges")]
-    if len(cones) > _CONES:
-        radius = np.array([part.radius for part in cones])
-        found.append(around(np.stack([p.centre for p in cones]), radius + widen))
-        cones = []
-    found += [cone_ranges(part.centre, part.radius + widen) for part in cones]
-    found += [p.ranges(widen) for p in area.parts if hasattr(p, "ranges")]
+    for part in area.parts:
+        if hasattr(part, "ranges"):
+            found.append(part.ranges(widen))
+        else:
+            found.append(cone_ranges(part.centre, part.radius + widen))
     return tuple(np.concatenate(part) for part in zip(*found, strict=True))
 
 
-def rows_meeting(area, rows):
+def sorted_by_circles(area, rows):
     """
-    Say which rows meet an area.
+    Say which rows meet an area as far as circles around them tell.
 
     Parameters
     ----------
     area : `~paperclip.footprints.SkyArea`
         The part of the sky.
     rows : `pyarrow.RecordBatch`
-        With the columns `AREA_COLUMNS`, nowhere null but in ``s_region``.
+        With the columns `AREA_COLUMNS`, nowhere null.
 
     Returns
     -------
-    meets : `~numpy.ndarray` of bool, shape (n,)
-        Of the footprint itself. Only those are read that the circles around
-        them leave open.
+    sure, unsure : `~numpy.ndarray` of bool, shape (n,)
+        Rows that meet it, and those whose footprints must be looked at.
     """
-    centre = np.stack([rows[name].to_numpy() for name in ("cx", "cy", "cz")], axis=-1)
+    centre = np.stack([rows[name].to_numpy() for name in AREA_COLUMNS[:3]], axis=-1)
     radius = np.radians(rows["sky_radius"].to_numpy().astype(float))
     meets, inside = area.sort_circles(centre, radius)
-    open_ = np.flatnonzero(meets & ~inside & (radius > 0))
-    if open_.size:
-        text = rows["s_region"].take(pa.array(open_)).to_pylist()
-        meets[open_] = area.intersects(Footprints(text))
-    return meets
+    sure = inside | (meets & (radius == 0))
+    return sure, meets & ~sure
