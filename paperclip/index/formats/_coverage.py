@@ -138,8 +138,12 @@ def _of_circles(circles, order):
 
 
 def _of_polygons(polygons, order):
-    if polygons:
-        lonlat = [axis for corners in polygons for axis in np.array(corners).T]
+    alike = {}  # mocpy takes polygons with one number of vertices at a time
+    for vertices in polygons:
+        alike.setdefault(len(vertices), []).append(vertices)
+    for group in alike.values():
+        lonlat = np.array(group).transpose(0, 2, 1).reshape(2 * len(group), -1)
+        lonlat = np.ascontiguousarray(lonlat)
         yield from _mocpy().MOC.from_polygons(lonlat, max_depth=order, n_threads=1)
 
 

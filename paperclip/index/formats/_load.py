@@ -316,7 +316,10 @@ def _write(batches, uri, plan, options):
     """Write all rows and commit once."""
     import lance
 
-    first = next(batches, None)
+    try:
+        first = next(batches, None)
+    except (OSError, ValueError, pa.ArrowException) as exc:
+        raise _unreadable(plan.source, exc) from exc
     if first is not None:
         plan.set_dimension(first)
     schema = plan.schema()
@@ -336,6 +339,9 @@ def _write(batches, uri, plan, options):
         except PaperclipError as exc:
             failed.append(exc)
             raise
+        except (OSError, ValueError, pa.ArrowException) as exc:
+            failed.append(_unreadable(plan.source, exc))
+            raise
 
     reader = pa.RecordBatchReader.from_batches(schema, rows())
     try:
@@ -350,6 +356,11 @@ def _write(batches, uri, plan, options):
             raise IndexExistsError(msg) from exc
         msg = f"cannot write the index {uri}: {str(exc)[:300]}"
         raise IndexWriteError(msg) from exc
+
+
+def _unreadable(source, exc):
+    msg = f"{source} cannot be read: {str(exc)[:300]}"
+    return InvalidRowsError(msg)
 
 
 def _check_unique(keys, source):

@@ -54,7 +54,8 @@ def export_parquet(
     null. Units, descriptions and UCDs are metadata of the fields, and once
     more as astropy writes them, so that ``Table.read`` gives the units and
     masks; for these masks there is a column ``NAME.mask`` beside each column
-    that has missing values, as in the files of astropy.
+    that has missing values, as in the files of astropy. astropy reads
+    integers among which some are missing as floating-point numbers.
     """
     snapshot = index._snapshot
     names = stored_names(snapshot, columns, vectors=vectors)

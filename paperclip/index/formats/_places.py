@@ -40,8 +40,8 @@ def _part(path):
     finally:
         if part.is_dir():
             shutil.rmtree(part, ignore_errors=True)
-        else:
-            part.unlink(missing_ok=True)
+        elif part.exists():
+            part.unlink()
 
 
 @contextmanager

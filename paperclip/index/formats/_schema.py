@@ -5,11 +5,11 @@ import numpy as np
 import pyarrow as pa
 from astropy import units as u
 
-from paperclip.exceptions import InvalidQueryError, InvalidRowsError
-from paperclip.index.schema import INTERNAL, KEY, VECTOR, nearest
+from paperclip.exceptions import InvalidRowsError
+from paperclip.index.schema import INTERNAL, KEY, VECTOR
 from paperclip.results import COLUMNS, ColumnSpec
 
-__all__ = ["check_options", "facts_of", "outer_schema", "spec_of", "stored_names"]
+__all__ = ["facts_of", "is_internal", "outer_schema", "spec_of", "stored_names"]
 
 _PREFIX = b"paperclip:"
 
@@ -145,30 +145,6 @@ def spec_of(name, field):
             "hold; name the columns to keep with columns=[...]"
         )
         raise InvalidRowsError(msg) from exc
-
-
-def check_options(options, known, what):
-    """
-    Refuse options that a function does not know.
-
-    Parameters
-    ----------
-    options : iterable of str
-        Names that were given.
-    known : iterable of str
-        Names that there are.
-    what : str
-        What they belong to, for the message.
-
-    Raises
-    ------
-    InvalidQueryError
-        If a name is unknown; the nearest one is suggested.
-    """
-    for name in options:
-        if name not in known:
-            msg = f"{what} has no option {name!r}{nearest(name, known)}"
-            raise InvalidQueryError(msg)
 
 
 def is_internal(name):
