@@ -1,18 +1,24 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """A language model behind a server that speaks OpenAI's chat protocol."""
 
-import contextlib
-import importlib
-import ipaddress
-import json
 import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 from paperclip.exceptions import InvalidQueryError, OfflineError, RemoteServiceError
 from paperclip.training._answers import AnswerError, clean_words
+from paperclip.training._chatwords import (
+    KEY,
+    NO_CONSTRAINT,
+    Again,
+    check_url,
+    content_of,
+    first_line,
+    http_errors,
+    is_local,
+    response_format,
+)
 from paperclip.training.backends import Backend
 from paperclip.utils.offline import is_offline
 from paperclip.utils.optional import import_optional
@@ -21,19 +27,8 @@ from paperclip.utils.retry import parse_retry_after, retry
 __all__ = ["ChatServer"]
 
 _OPENAI = "https://api.openai.com/v1"
-_KEY = "OPENAI_API_KEY"
 _MAX_BYTES = 2_000_000  # of a reply
-_MAX_TERMS = 500  # of an enumeration that OpenAI takes
-_NO_CONSTRAINT = 3
 _AGAIN = {408, 409, 425, 429}
-# keywords of a schema that not every server takes
-_BOUNDS = {"minLength", "maxLength", "minItems", "maxItems"}
-
-
-class _Again(RemoteServiceError):
-    """An error after which the same request may succeed."""
-
-    retry_after = None
 
 
 class ChatServer(Backend):
@@ -92,14 +87,14 @@ class ChatServer(Backend):
             "openai", extra="summarize", purpose="asking a language model by HTTP"
         )
         url, _, model = place.partition("#")
-        url = _check_url(url.strip() or _OPENAI)
-        if is_offline(offline) and not _is_local(url):
+        url = check_url(url.strip() or _OPENAI)
+        if is_offline(offline) and not is_local(url):
             msg = (
                 f"{url} is not on this machine, and downloads are switched off; take a "
                 "server at localhost, or set paperclip.conf.offline = False"
             )
             raise OfflineError(msg)
-        key = os.environ.get(_KEY, "").strip()
+        key = os.environ.get(KEY, "").strip()
         # the client insists on a key; most servers of one's own need none
         client = openai.OpenAI(base_url=url, api_key=key or "none", max_retries=0)
         server = cls(client, model.strip(), timeout=timeout)
@@ -120,28 +115,7 @@ class ChatServer(Backend):
         """
         Ask for all answers at the same time.
 
-        Parameters
-        ----------
-        prompts : sequence of str
-            One message each.
-        schema : dict
-            JSON schema of the answers.
-        max_tokens : int
-            Most tokens of an answer.
-        temperature : float
-            Zero takes the most probable token each time.
-        seed : int
-            Of what is drawn at random.
-
-        Returns
-        -------
-        answers : list of str or Exception
-            In the order of the prompts.
-
-        Raises
-        ------
-        RemoteServiceError
-            If asking again is pointless.
+        Arguments and answers are those of `Backend.generate`.
         """
         options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
         stop = threading.Event()
@@ -169,12 +143,12 @@ class ChatServer(Backend):
             return retry(
                 lambda: self._negotiate(prompt, schema, options),
                 attempts=attempts,
-                on=(_Again,),
+                on=(Again,),
                 sleep=stop.wait,
             )
         except AnswerError as exc:
             return exc
-        except _Again as exc:
+        except Again as exc:
             msg = f"{exc} (asked {attempts} times)"
             error = RemoteServiceError(msg, url=exc.url, status=exc.status)
             error.__cause__ = exc
@@ -194,7 +168,7 @@ class ChatServer(Backend):
                 if exc.status_code not in (400, 422):
                     self._refuse(exc)
                 if not self._yields(exc, names):
-                    if level == _NO_CONSTRAINT:
+                    if level == NO_CONSTRAINT:
                         self._refuse(first)
                     level += 1
             except openai.APIError as exc:
@@ -230,7 +204,7 @@ class ChatServer(Backend):
             model=self.model,
             messages=adapter.format_input(prompt),
             timeout=timeout,
-            **_response_format(adapter, schema, level),
+            **response_format(adapter, schema, level),
             **sent,
         ) as response:
             body = bytearray()
@@ -242,10 +216,10 @@ class ChatServer(Backend):
                         raise AnswerError(msg)
                     if time.monotonic() > until:
                         raise openai.APITimeoutError(response.http_request)
-            except _http_errors() as exc:
-                msg = f"{self.url} broke off while it answered: {_first_line(exc)}"
-                raise _Again(msg, url=self.url) from exc
-        return _content(bytes(body), self.url)
+            except http_errors() as exc:
+                msg = f"{self.url} broke off while it answered: {first_line(exc)}"
+                raise Again(msg, url=self.url) from exc
+        return content_of(bytes(body), self.url)
 
     def _seconds(self):
         from paperclip import conf
@@ -261,21 +235,21 @@ class ChatServer(Backend):
                 f"{self.url} did not answer within {self._seconds():g} s; a slow model "
                 "needs a higher paperclip.conf.timeout or a smaller batch_size"
             )
-            raise _Again(msg, url=self.url) from exc
+            raise Again(msg, url=self.url) from exc
         if not isinstance(exc, openai.APIStatusError):
-            reason = _first_line(exc.__cause__ or exc)
+            reason = first_line(exc.__cause__ or exc)
             msg = f"{self.url} cannot be reached: {reason}"
-            raise _Again(msg, url=self.url) from exc
+            raise Again(msg, url=self.url) from exc
         status = exc.status_code
-        said = f"{self.url} answered {status}: {self._without_key(_first_line(exc))}"
+        said = f"{self.url} answered {status}: {self._without_key(first_line(exc))}"
         if status in (401, 403):
-            msg = f"{said}; it wants a key: put it into the environment variable {_KEY}"
+            msg = f"{said}; it wants a key: put it into the environment variable {KEY}"
         elif status == 404:
             msg = f"{said}; is there a model {self.model!r} at this address?"
         elif status == 429 and exc.code == "insufficient_quota":
             msg = f"{said}; the account has no credit left"
         elif status in _AGAIN or status >= 500:
-            again = _Again(said, url=self.url, status=status)
+            again = Again(said, url=self.url, status=status)
             header = exc.response.headers.get("retry-after")
             again.retry_after = parse_retry_after(header)
             raise again from exc
@@ -306,7 +280,7 @@ class ChatServer(Backend):
                 msg = f"{self.url} sent a list of models that cannot be read"
                 raise RemoteServiceError(msg, url=self.url) from exc
 
-        names = retry(ask, attempts=max(1, conf.retries), on=(_Again,))
+        names = retry(ask, attempts=max(1, conf.retries), on=(Again,))
         if len(names) != 1:
             listed = ", ".join(clean_words(name)[:80] for name in names[:10]) or "none"
             msg = (
@@ -315,97 +289,3 @@ class ChatServer(Backend):
             )
             raise InvalidQueryError(msg)
         return clean_words(names[0])[:200]
-
-
-def _check_url(url):
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-        parts.port  # noqa: B018 - raises for what is no number
-    except ValueError:
-        good = False
-    if not good:
-        msg = (
-            "the address of a server must be like http://localhost:8000/v1, got "
-            f"{url!r}"
-        )
-        raise InvalidQueryError(msg)
-    if parts.username or parts.password or parts.query:
-        msg = (
-            "the address of a server must not hold a user, a password or a query; put "
-            f"the key into the environment variable {_KEY}"
-        )
-        raise InvalidQueryError(msg)
-    return url.rstrip("/")
-
-
-def _is_local(url):
-    host = urlsplit(url).hostname
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _http_errors():
-    """Return the errors of the HTTP library, which changed its name once."""
-    found = [OSError]
-    for name in ("httpx", "httpx2"):
-        with contextlib.suppress(ImportError):
-            found.append(importlib.import_module(name).HTTPError)
-    return tuple(found)
-
-
-def _first_line(exc):
-    lines = str(exc).strip().splitlines() or [type(exc).__name__]
-    return clean_words(lines[0])[:300]
-
-
-def _response_format(adapter, schema, level):
-    """
-    Return the constraint in one of four strengths.
-
-    Level 0 is the schema, 1 without bounds of lengths, 2 any JSON object, 3
-    nothing: then the prompt alone says how to answer.
-    """
-    if level == _NO_CONSTRAINT:
-        return {}
-    if level == 2:
-        return adapter.format_json_mode_type()
-    schema = _pruned(schema, level)
-    return adapter.format_json_output_type(schema)
-
-
-def _pruned(value, level):
-    """Return a copy without titles and patterns; from level 1 without bounds."""
-    if isinstance(value, list):
-        return [_pruned(item, level) for item in value]
-    if not isinstance(value, dict):
-        return value
-    pruned = {}
-    for key, item in value.items():
-        if level and (key in _BOUNDS or (key == "enum" and len(item) > _MAX_TERMS)):
-            continue
-        if key in ("title", "pattern") and isinstance(item, str):
-            continue
-        pruned[key] = _pruned(item, level)
-    return pruned
-
-
-def _content(body, url):
-    """Return the text of a chat completion, trusting nothing."""
-    try:
-        reply = json.loads(body)
-        choice = reply["choices"][0]
-        message = choice["message"]
-        text, refusal = message.get("content"), message.get("refusal")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
-        msg = f"{url} sent a reply that is no chat completion"
-        raise _Again(msg, url=url) from exc
-    if refusal:
-        msg = f"the model refused to answer: {clean_words(str(refusal))[:200]}"
-        raise AnswerError(msg)
-    if text is not None and not isinstance(text, str):
-        msg = f"{url} sent an answer that is {type(text).__name__}, not text"
-        raise AnswerError(msg)
-    return text or ""

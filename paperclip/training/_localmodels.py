@@ -85,23 +85,7 @@ class TransformersModel(Backend):
         """
         Answer prompts in one batch.
 
-        Parameters
-        ----------
-        prompts : sequence of str
-            One message each.
-        schema : dict
-            JSON schema of the answers.
-        max_tokens : int
-            Most tokens of an answer.
-        temperature : float
-            Zero takes the most probable token each time.
-        seed : int
-            Of what is drawn at random.
-
-        Returns
-        -------
-        answers : list of str or Exception
-            In the order of the prompts.
+        Arguments and answers are those of `Backend.generate`.
         """
         import torch
 
@@ -183,23 +167,7 @@ class LlamaCppModel(Backend):
         """
         Answer prompts one after the other.
 
-        Parameters
-        ----------
-        prompts : sequence of str
-            One message each.
-        schema : dict
-            JSON schema of the answers.
-        max_tokens : int
-            Most tokens of an answer.
-        temperature : float
-            Zero takes the most probable token each time.
-        seed : int
-            Of what is drawn at random.
-
-        Returns
-        -------
-        answers : list of str or Exception
-            In the order of the prompts.
+        Arguments and answers are those of `Backend.generate`.
         """
         generator = self._compiled.get(schema)
         answers = []

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from astropy.table import Table
 
+from ._similar import GRID, members_of, others_than, siblings, similarity_blocks
 from ._ties import (
     Ranks,
     first_rank,
@@ -15,15 +16,7 @@ from ._ties import (
     tied_success,
 )
 from .baselines import METHODS, TextRanker
-from .metrics import (
-    GRID,
-    image_ranks,
-    members_of,
-    others_than,
-    pair_ranks,
-    siblings,
-    similarity_blocks,
-)
+from .metrics import image_ranks, pair_ranks
 
 __all__ = ["Scene", "measure_pictures", "measure_texts"]
 

@@ -15,15 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
-from paperclip.exceptions import DataSetError, InvalidQueryError
+from paperclip.exceptions import InvalidQueryError
 from paperclip.training._conflicts import settle
+from paperclip.training._rows import (
+    SPLITS,
+    degrees,
+    earlier_splits,
+    fixed_splits,
+    investigators_of,
+    proposals_of,
+)
 from paperclip.training._sky import chord_of, link, merge, unit_vectors
 from paperclip.utils.checks import whole_number
 
 __all__ = ["SPLITS", "Split", "SplitSettings", "split_proposals"]
-
-SPLITS = ("train", "validation", "test")
-"""Names of the splits."""
 
 _SMALLEST, _LARGEST = 1 / 3600, 10.0  # degrees
 
@@ -189,17 +194,17 @@ def split_proposals(rows, *, settings=None, seed=0, earlier=None):
     """
     settings = SplitSettings() if settings is None else settings
     seed = whole_number("seed", seed, low=0)
-    keys, proposal = _proposals(rows)
+    keys, proposal = proposals_of(rows)
     n = len(rows)
     if {"s_ra", "s_dec"} <= set(rows.colnames):
-        vectors = unit_vectors(_degrees(rows["s_ra"]), _degrees(rows["s_dec"]))
+        vectors = unit_vectors(degrees(rows["s_ra"]), degrees(rows["s_dec"]))
     else:
         vectors = np.full((n, 3), np.nan)
     radius = settings.radius.to_value("deg")
     vectors = vectors if radius else np.full((n, 3), np.nan)
-    pi = _investigators(rows) if settings.by_pi else np.full(n, -1)
-    old = _earlier(earlier, n)
-    fixed = _fixed(old, proposal, keys)
+    pi = investigators_of(rows) if settings.by_pi else np.full(n, -1)
+    old = earlier_splits(earlier, n)
+    fixed = fixed_splits(old, proposal, keys)
 
     labels = _components(vectors, radius, proposal, pi, np.ones(n, dtype=bool))
     torn = _torn(labels, fixed[proposal])
@@ -218,93 +223,6 @@ def split_proposals(rows, *, settings=None, seed=0, earlier=None):
     names = np.where(kept, np.array([*SPLITS, ""])[split], "")
     table = _proposal_table(names, labels, kept, proposal, keys)
     return Split(names, reasons.astype(str), table)
-
-
-# ---- reading the rows
-
-
-def _text(rows, name):
-    """Return a column as a list of stripped texts, blank where it is missing."""
-    if name not in rows.colnames:
-        return [""] * len(rows)
-    column = np.ma.asarray(rows[name])
-    mask = np.ma.getmaskarray(column)
-    values = [
-        "" if missing or value is None else str(value).strip()
-        for value, missing in zip(column.data.tolist(), mask, strict=True)
-    ]
-    return ["" if value in ("nan", "--") else value for value in values]
-
-
-def _degrees(column):
-    unit = getattr(column, "unit", None)
-    values = np.ma.asarray(getattr(column, "value", column), dtype=np.float64)
-    if unit is None or str(unit) == "deg":
-        return values
-    from astropy import units as u
-
-    return np.ma.array(
-        u.Quantity(np.ma.filled(values, np.nan), unit).to_value(u.deg),
-        mask=np.ma.getmaskarray(values),
-    )
-
-
-def _proposals(rows):
-    """Return the sorted (mission, proposal) keys and the key of each row."""
-    if "proposal_id" not in rows.colnames:
-        msg = f"rows must have a column proposal_id; they have {rows.colnames}"
-        raise InvalidQueryError(msg)
-    ids = _text(rows, "proposal_id")
-    if "" in ids:
-        msg = (
-            f"proposal_id of row {ids.index('')} is missing; a row without proposal "
-            "cannot be kept apart from the others, leave it out"
-        )
-        raise InvalidQueryError(msg)
-    pairs = list(zip(_text(rows, "obs_collection"), ids, strict=True))
-    keys = sorted(set(pairs))
-    number = {key: i for i, key in enumerate(keys)}
-    return keys, np.array([number[pair] for pair in pairs], dtype=np.int64)
-
-
-def _investigators(rows):
-    """Return a number per PI, whatever case and marks; -1 if missing."""
-    names = [
-        " ".join("".join(c if c.isalnum() else " " for c in name).casefold().split())
-        for name in _text(rows, "proposal_pi")
-    ]
-    number = {name: i for i, name in enumerate(sorted(set(names) - {""}))}
-    return np.array([number.get(name, -1) for name in names], dtype=np.int64)
-
-
-def _earlier(earlier, n):
-    """Return the number of the earlier split of each row, -1 where there is none."""
-    if earlier is None:
-        return np.full(n, -1)
-    names = [
-        "" if name is None or name is np.ma.masked else str(name) for name in earlier
-    ]
-    if len(names) != n:
-        msg = f"earlier must have one entry for each of {n} rows, got {len(names)}"
-        raise DataSetError(msg)
-    if unknown := sorted(set(names) - {*SPLITS, ""}):
-        msg = f"earlier must hold {', '.join(SPLITS)} or '', got {unknown[0]!r}"
-        raise DataSetError(msg)
-    number = {**{name: i for i, name in enumerate(SPLITS)}, "": -1}
-    return np.array([number[name] for name in names], dtype=np.int64)
-
-
-def _fixed(old, proposal, keys):
-    """Return the split of every proposal that has one, else -1."""
-    fixed = np.full(len(keys), -1)
-    known = old >= 0
-    fixed[proposal[known]] = old[known]
-    wrong = np.flatnonzero(known & (fixed[proposal] != old))
-    if len(wrong):
-        mission, name = keys[proposal[wrong[0]]]
-        msg = f"proposal {mission} {name} is in two earlier splits; split anew"
-        raise DataSetError(msg.replace("  ", " "))
-    return fixed
 
 
 # ---- groups

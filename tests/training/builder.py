@@ -19,13 +19,13 @@ from PIL import Image, JpegImagePlugin  # noqa: F401
 import paperclip.imaging.preview
 import paperclip.mast.client  # noqa: F401
 from paperclip.cli import main as command
-from paperclip.training import build
+from paperclip.training import _builder, build
 
 
 def main():
     """Fork for each line."""
     warnings.simplefilter("error")
-    build._BATCH = 2  # proposals at a time
+    _builder.BATCH = 2  # proposals at a time
     build.build_dataset.__kwdefaults__["shard_size"] = 20_480
     answers = os.dup(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what the command prints

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from paperclip.exceptions import InvalidQueryError
-from paperclip.training import _ties, metrics
+from paperclip.training import _similar, _ties
 from paperclip.training.metrics import (
     auc,
     image_ranks,
@@ -99,7 +99,7 @@ def test_figures_of_one_right_answer_are_means_over_all_orders(seed):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 3, 6)
     places = [order.index(0) + 1 for order in all_orders(scores)]
-    ranks = metrics.Ranks(
+    ranks = _ties.Ranks(
         np.array([(scores[1:] > scores[0]).sum()]),
         np.array([(scores[1:] == scores[0]).sum()]),
         np.array([6]),
@@ -219,7 +219,7 @@ def test_length_of_vectors_does_not_matter():
 def test_blocks_do_not_matter(monkeypatch):
     images, texts, own, codes = case(8, n=40, m=12)
     whole = summary(images, texts, own, groups=codes, log_scale=1)
-    monkeypatch.setattr(metrics, "_BLOCK", 5)
+    monkeypatch.setattr(_similar, "_BLOCK", 5)
     assert summary(images, texts, own, groups=codes, log_scale=1) == whole
 
 

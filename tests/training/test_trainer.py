@@ -474,9 +474,7 @@ def test_what_cannot_be_trained(base, tmp_path, changes, n, error, match):
 
 
 def test_no_pairs_and_no_path(base, tmp_path):
-    with pytest.raises(
-        InvalidQueryError, match=r"name a data set or a table in data"
-    ):
+    with pytest.raises(InvalidQueryError, match=r"name a data set or a table in data"):
         finetune(tiny_config(base, tmp_path))
     with pytest.raises(InvalidQueryError, match="config must be a TrainingConfig"):
         finetune(3)
