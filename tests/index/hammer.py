@@ -164,7 +164,7 @@ def crash(folder, kills, seed=0):
             for writer, ledger in zip(writers, ledgers, strict=True):
                 writer.stdin.write("go\n")
                 writer.stdin.flush()
-                time.sleep(rng.uniform(0.05, 0.6))
+                wait_for_progress(ledger, rng)
                 writer.kill()
                 errors = writer.communicate(timeout=60)[1]
                 assert writer.returncode == -9, errors
@@ -176,6 +176,16 @@ def crash(folder, kills, seed=0):
                 writer.kill()
                 writer.communicate()
     return figures
+
+
+def wait_for_progress(ledger, rng):
+    """Wait for some lines and then a part of a step, however slow steps are."""
+    wanted, begun = 1 + int(rng.integers(8)), time.monotonic()
+    n_lines = 0
+    while n_lines < wanted and time.monotonic() < begun + 60:
+        time.sleep(0.002)
+        n_lines = ledger.read_text().count("\n") if ledger.exists() else 0
+    time.sleep(rng.uniform(0, 2 * (time.monotonic() - begun) / wanted))
 
 
 def judge(uri, ledger, state, figures):
