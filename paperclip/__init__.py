@@ -6,9 +6,10 @@ Importing this package is cheap on purpose: no network, no torch.
 """
 
 from difflib import get_close_matches as _get_close_matches
-from importlib import import_module as _import_module
 
 from astropy import config as _config
+
+from .utils.lazy import lazy_names as _lazy_names
 
 try:
     from ._version import version as __version__
@@ -97,16 +98,4 @@ conf = Conf()
 
 # public name -> module that defines it (PEP 562, resolved on first access)
 _LAZY = {"Paperclip": ".core", "PaperclipClass": ".core"}
-
-
-def __getattr__(name):
-    if name in _LAZY:
-        value = getattr(_import_module(_LAZY[name], __name__), name)
-        globals()[name] = value
-        return value
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__():
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = _lazy_names(__name__, _LAZY)

@@ -1,7 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """MAST: observations, proposals, previews and products."""
 
-from importlib import import_module as _import_module
+from paperclip.utils.lazy import lazy_names as _lazy_names
 
 __all__ = [
     "ANY_PREVIEW",
@@ -63,16 +63,4 @@ _LAZY = {
     "safe_name": ".names",
     "SCIENCE": ".recipes",
 }
-
-
-def __getattr__(name):
-    if name in _LAZY:
-        value = getattr(_import_module(_LAZY[name], __name__), name)
-        globals()[name] = value
-        return value
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__():
-    return sorted({*globals(), *_LAZY})
+__getattr__, __dir__ = _lazy_names(__name__, _LAZY)
