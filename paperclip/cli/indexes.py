@@ -4,6 +4,7 @@
 import argparse
 
 from paperclip.cli.arguments import Command, add_output_options
+from paperclip.cli.layout import in_bytes
 from paperclip.cli.output import Destination
 from paperclip.cli.terminal import say, show_status
 
@@ -36,14 +37,6 @@ def _days(text):
 
 def _rows(number):
     return "1 row" if number == 1 else f"{number:,} rows"
-
-
-def _in_bytes(number):
-    for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:,.3g} GB"
 
 
 # ---- index versions
@@ -149,7 +142,7 @@ def _compact(args):
     say(
         f"{report.files_before:,} files are {report.files_after:,} now; removed "
         f"{report.versions_removed:,} old versions, "
-        f"{_in_bytes(report.bytes_removed)}"
+        f"{in_bytes(report.bytes_removed)}"
     )
     return 0
 

@@ -6,7 +6,7 @@ import sys
 
 from paperclip.cli.terminal import clean
 
-__all__ = ["heading_lines", "to_text"]
+__all__ = ["heading_lines", "in_bytes", "to_text"]
 
 _WIDTH = 120  # characters of a line, where no terminal says better
 _NARROWEST = 12  # characters of a text that has to be cut
@@ -108,3 +108,24 @@ def heading_lines(pairs):
     return "".join(
         f"{name + ':':{width}}{clean(str(value))}\n" for name, value in pairs
     )
+
+
+def in_bytes(number):
+    """
+    Write a size for a person.
+
+    Parameters
+    ----------
+    number : int
+        Bytes.
+
+    Returns
+    -------
+    text : str
+        Such as "1.23 MB"; a kB has 1000 bytes.
+    """
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:,.3g} GB"

@@ -4,18 +4,11 @@
 import sys
 
 from paperclip.cli.arguments import Command, add_output_options
+from paperclip.cli.layout import in_bytes
 from paperclip.cli.output import Destination
 from paperclip.cli.terminal import say, show_status
 
 __all__ = ["LOOKING"]
-
-
-def _in_bytes(number):
-    for unit in ("bytes", "kB", "MB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    return f"{number:.3g} GB"
 
 
 # ---- index info
@@ -41,7 +34,7 @@ def _index_info(args):
         "index": meta.pop("uri"),
         "rows": meta.pop("rows"),
         **meta,
-        "size": _in_bytes(meta["size"]),
+        "size": in_bytes(meta["size"]),
     }
     heading["model"] = meta["model"] or "not recorded"
     heading = [(name.replace("_", " "), value) for name, value in heading.items()]
@@ -101,7 +94,7 @@ def _model_info(args):
     if card.is_file():
         facts["card"] = str(card)
     if destination.format == "text":
-        facts["size"] = _in_bytes(size)
+        facts["size"] = in_bytes(size)
     facts = {key: value for key, value in facts.items() if value is not None}
     destination.write_facts(facts)
     return 0
