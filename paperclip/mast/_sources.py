@@ -23,6 +23,7 @@ from paperclip.mast._unpack import is_gzip, is_zip
 from paperclip.mast.abstracts import (
     ENDS_EARLY,
     MAX_BYTES,
+    catalogue_bytes,
     parse_abstracts,
     summary_of_problems,
 )
@@ -174,13 +175,8 @@ def user_catalogue(catalogue, notes):
 
 
 def _local_catalogue(path, notes):
-    """Read ``abstracts.cat`` from disk, without asking for more memory than that."""
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        msg = f"{path} has {size / 1e6:.0f} MB; a catalogue of at most "
-        msg += f"{MAX_BYTES / 1e6:.0f} MB is read"
-        raise CatalogueError(msg)
-    return _by_number(*_parsed(path.read_bytes(), str(path)), notes)
+    """Read ``abstracts.cat`` from disk."""
+    return _by_number(*_parsed(catalogue_bytes(path), str(path)), notes)
 
 
 def _parsed(data, name):

@@ -77,10 +77,7 @@ def read_abstracts(source, *, mission="HST"):
         data, name = bytes(source), "catalogue"
     else:
         path = Path(source)
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise CatalogueError(_too_large(path, size))
-        data, name = path.read_bytes(), str(path)
+        data, name = catalogue_bytes(path), str(path)
     records, problems = parse_abstracts(data, name=name)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for record in records:
@@ -91,6 +88,31 @@ def read_abstracts(source, *, mission="HST"):
         text = summary_of_problems(name, len(records), problems)
         warn_user(text, CatalogueWarning)
     return table
+
+
+def catalogue_bytes(path):
+    """
+    Return the content of a file, without asking for more memory than allowed.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        File with a catalogue.
+
+    Returns
+    -------
+    data : bytes
+        Its content.
+
+    Raises
+    ------
+    CatalogueError
+        If it is larger than ``MAX_BYTES``.
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise CatalogueError(_too_large(path, size))
+    return path.read_bytes()
 
 
 def summary_of_problems(name, n_records, problems):
