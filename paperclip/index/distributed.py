@@ -171,7 +171,7 @@ def _answers(ray, job, index, embedding, source, writer, left):
     tasks = {**arrow, "batch_size": None, "num_cpus": _TASK_CPUS}
     with data.DataContext.current(context):
         pipeline = (
-            data.from_arrow(blocks)
+            data.from_blocks(blocks)  # their sizes are counted here, not by tasks
             .map_batches(
                 _raytasks.read_files,
                 fn_kwargs={"preprocessing": embedding.preprocessing},

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from astropy.table import Table
 
 from paperclip.exceptions import (
     ImageConversionError,
@@ -85,9 +86,10 @@ def mixed_folder(folder, n=12):
 @needs_ray
 def test_cluster_gives_what_one_machine_gives(notes, tmp_path):
     folder = mixed_folder(tmp_path / "in")
-    options = {"source": folder, "encoder": SlowEncoder(notes), "batch_size": 4}
+    known = Table({"file": ["p003.jpg", "sky.fits"], "target_name": ["NGC 1", "é"]})
+    options = {"source": folder, "encoder": SlowEncoder(notes), "metadata": known}
     here = build_index(tmp_path / "here", **options)
-    options |= {"workers": 1, "commit_rows": 6}
+    options |= {"batch_size": 4, "workers": 1, "commit_rows": 6}
     with cluster_of(1) as cluster:
         states = []
         report = build_index(
