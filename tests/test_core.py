@@ -294,3 +294,41 @@ def test_vectors_of_few_vocabularies_are_kept(clip):
     for number in range(12):
         clip.describe(hdu(), vocabulary=["comet", f"star {number}"], limit=1)
     assert len(clip._term_vectors) <= 8
+
+
+def test_conditions_apply_before_the_search(clip, index):
+    table = clip.query_text(
+        "nebula", region=(0, -89), radius="90 deg", obs_collection="h?t", limit=2
+    )
+    south = index.to_table()
+    south = south[(south["s_dec"] <= 1) & (south["obs_collection"] == "HST")]
+    assert table.meta["n_match"] == len(south) > 2
+    assert len(table) == 2
+    assert set(table["obs_id"]) <= set(south["obs_id"])
+    assert table.meta["filter"] == "obs_collection=h?t"
+    assert table.meta["search"] == "exact"
+    assert table.meta["recall"] == 1.0
+    assert all(len(key) <= 8 for key in table.meta)
+
+
+def test_conditions_of_a_query_by_image(clip):
+    found = clip.query_image(hdu(), proposal_id=["1000", "1002"], limit=12)
+    assert set(found["proposal_id"]) == {"1000", "1002"}
+    assert found.meta["n_match"] == len(found) == 8
+
+
+def test_conditions_without_a_match_are_named(clip):
+    match = r"fulfils region='circle 1.000000 \+2.000000 0 deg'"
+    with pytest.warns(NoResultsWarning, match=match):
+        clip.query_text("nebula", region="1 2", radius=0)
+
+
+def test_percentile_of_a_region_refers_to_the_whole_index(clip):
+    everything = clip.query_text("spiral galaxy", limit=12)
+    known = dict(
+        zip(everything["obs_id"], everything["similarity_percentile"], strict=True)
+    )
+    table = clip.query_text("spiral galaxy", region=(0, 90), radius=90)
+    assert 0 < len(table) < 12
+    for row in table:
+        assert row["similarity_percentile"] == pytest.approx(known[row["obs_id"]])

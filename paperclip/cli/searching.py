@@ -15,10 +15,10 @@ from paperclip.cli.arguments import (
     picture_file,
     plane_number,
 )
+from paperclip.cli.filtering import add_filter_options, filters_from
 from paperclip.cli.formats import (
     add_stream_options,
     check_stream,
-    conditions_of,
     write_stream,
 )
 from paperclip.cli.output import Destination, check_new, new_file
@@ -109,12 +109,7 @@ def _query_arguments(parser):
         help="largest number of observations (default: 10; no limit with --all)",
     )
     add_stream_options(parser)
-    parser.add_argument(
-        "--where",
-        metavar="SQL",
-        help="condition on the columns, for example \"obs_collection = 'JWST' AND "
-        's_dec < 0"',
-    )
+    add_filter_options(parser)
     parser.add_argument(
         "--index",
         metavar="URI",
@@ -140,7 +135,7 @@ def _query(args):
     if args.all:
         show_status("loading the model and searching ...")
         session = _session(args, index=args.index)
-        return write_stream(session, " ".join(args.text), args, conditions_of(args))
+        return write_stream(session, " ".join(args.text), args, filters_from(args))
     args.limit = args.limit or 10
     destination = Destination.from_args(args)
     if args.images is not None:
@@ -150,9 +145,10 @@ def _query(args):
             msg = f"--images: there is no folder '{args.images}'"
             raise NotADirectoryError(msg)
     _check_picture(args.mosaic, "--mosaic")
+    conditions = filters_from(args)
     show_status("loading the model and searching ...")
     session = _session(args, index=args.index)
-    table = session.query_text(" ".join(args.text), limit=args.limit, where=args.where)
+    table = session.query_text(" ".join(args.text), limit=args.limit, **conditions)
     destination.write(table, view=_FOUND)
     programmes = table.meta.get("n_props")
     of = f" of {_plural(programmes, 'programme')}" if programmes else ""

@@ -379,7 +379,8 @@ def sky_area(region, radius=None):
         A sky region of the package *regions* (circle, ellipse, rectangle,
         polygon, annulus, point, line, their combinations, and the spherical
         ones), in any frame; a position, as `~astropy.coordinates.SkyCoord` or
-        as text such as ``"10.68 41.27"`` (degrees) or ``"00h42m44s +41d16m"``;
+        as text such as ``"10.68 41.27"`` (degrees), ``"00h42m44s +41d16m"`` or
+        ``"00:42:44 +41:16:00"`` (hours and degrees);
         a ``mocpy.MOC``; or several of these, for everything that is in at
         least one of them.
     radius : `~astropy.coordinates.Angle`, quantity, str or float, optional

@@ -25,6 +25,7 @@ __all__ = [
 
 ORDER = 29
 SKY = 12 << (2 * ORDER)  # cells of the whole sky
+_FINEST = 24  # of a search for a circle; cdshealpix goes two orders beyond
 _FINE = 3  # orders finer than the cells that are about as wide as a circle
 # the narrowest cells are this part of the square root of their area across; 0.68 was
 # the least in 12 million random places of all orders
@@ -100,7 +101,7 @@ def cone_ranges(centre, radius):
     if radius >= np.pi / 2:
         return np.array([0]), np.array([SKY])
     lon, lat = (value[0] for value in _lonlat(np.asarray(centre)[None]))
-    depth = int(np.clip(order_for(radius) + _FINE, 0, ORDER))
+    depth = int(np.clip(order_for(radius) + _FINE, 0, _FINEST))
     index, order, _ = cone_search(
         lon, lat, Angle(radius, unit="rad"), depth, flat=False
     )

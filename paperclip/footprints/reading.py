@@ -89,7 +89,7 @@ def _position(region):
         if isinstance(region, SkyCoord):
             position = region.icrs
         elif isinstance(region, str):
-            position = SkyCoord(region, unit="deg" if _plain(region) else None)
+            position = SkyCoord(region, **_units(region)).icrs
         else:
             position = SkyCoord(*(u.Quantity(value, u.deg) for value in region))
     except (ValueError, TypeError, u.UnitsError) as exc:
@@ -102,9 +102,11 @@ def _position(region):
     return position
 
 
-def _plain(text):
-    """Tell '10.68 41.27' from what has units."""
-    return not any(letter in text.lower() for letter in "dhm:°")
+def _units(text):
+    """Return the units of '10.68 41.27' and '00:42:44 +41:16'."""
+    if any(letter in text.lower() for letter in "hdm°"):
+        return {}  # they are in the text
+    return {"unit": ("hourangle", "deg") if ":" in text else "deg"}
 
 
 def _circles(position, radius):

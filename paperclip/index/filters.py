@@ -325,9 +325,10 @@ def _plain(value):
 
 def _area_text(area):
     """Return where an area is, for people."""
-    centre, radius = area.bounding_circle
+    centre, _ = area.bounding_circle
+    radius = math.degrees(area.cap[1])
     kind = "circle" if area.is_circle else f"{len(area.parts)} part(s) within"
-    return f"{kind} {centre.ra.deg:.6f} {centre.dec.deg:+.6f} {radius.deg:.6g} deg"
+    return f"{kind} {centre.ra.deg:.6f} {centre.dec.deg:+.6f} {radius:.6g} deg"
 
 
 def _check_condition(where, names, dataset):

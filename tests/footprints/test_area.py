@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import regions
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import Angle, Latitude, Longitude, SkyCoord
 from astropy.wcs import WCS
+from cdshealpix import nested
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.footprints import Footprints, SkyArea, parse_s_region, sky_area
@@ -461,3 +462,128 @@ def test_coverage_maps():
                 assert wider.contains_lonlat(lon * u.deg, lat * u.deg).any()
     with pytest.raises(InvalidQueryError, match="region must not be an empty MOC"):
         sky_area(mocpy.MOC.new_empty(5))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.6875 41.25",
+        "00h42m45s +41d15m",
+        "00:42:45 +41:15:00",
+        "10d41m15s +41d15m00s",
+        "10.6875d 41.25d",
+    ],
+)
+def test_positions_as_text(text):
+    centre, radius = sky_area(text, "1 arcmin").bounding_circle
+    assert centre.ra.deg == pytest.approx(10.6875)
+    assert centre.dec.deg == pytest.approx(41.25)
+    assert radius.arcmin == pytest.approx(1)
+
+
+def test_mocs_of_the_finest_orders():
+    mocpy = pytest.importorskip("mocpy")
+    last = 12 * 4**29 - 1  # floats round its number up to that of another order
+    for cells, order in (([last], 29), ([5, last >> 26], 16)):
+        text = f"{order}/{' '.join(map(str, cells))}"
+        area = sky_area(mocpy.MOC.from_string(text))
+        lon, lat = nested.healpix_to_lonlat(np.array(cells, dtype=np.uint64), order)
+        assert area.contains(lon.deg, lat.deg).all()
+        points = [f"POSITION {a} {b}" for a, b in zip(lon.deg, lat.deg, strict=True)]
+        assert area.intersects(points)[: len(cells)].all() or order == 29
+
+
+def sampled_footprints(rng, n):
+    texts = []
+    for _ in range(n):
+        ra, dec = rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(-1, 1)))
+        size = 10 ** rng.uniform(-3, 1.3)
+        turn = np.sort(rng.uniform(0, 360, 4)) * u.deg
+        rim = SkyCoord(ra, dec, unit="deg").directional_offset_by(turn, size * u.deg)
+        pairs = zip(rim.ra.deg, rim.dec.deg, strict=True)
+        polygon = " ".join(f"{a} {b}" for a, b in pairs)
+        circle = f"CIRCLE {ra} {dec} {size}"
+        texts.append(circle if rng.random() < 0.4 else f"POLYGON {polygon}")
+    return Footprints(texts)
+
+
+def slow_meets(moc, footprints):
+    """Cell by cell, with the general test of polygons."""
+    from paperclip.footprints import Polygon
+    from paperclip.footprints.shapes import Shapes
+
+    part = sky_area(moc).parts[0]
+    polygons = []
+    for start, order in zip(part._start, part._order, strict=True):
+        index = np.array([start >> (2 * (29 - order))], dtype=np.uint64)
+        step = int(np.clip(2 ** (9 - int(order)), 4, 512))
+        lon, lat = nested.vertices(index, int(order), step=step)
+        pairs = zip(lon.deg[0].tolist(), lat.deg[0].tolist(), strict=True)
+        polygons.append(Polygon(tuple(pairs)))
+    cells = Shapes(polygons)
+    hits = part.contains(footprints.on_edge)
+    for row in np.flatnonzero(~hits):
+        every = np.full(len(polygons), row)
+        hits[row] = (
+            footprints.contain(every, cells.on_edge).any()
+            or cells.crossings(np.arange(len(polygons)), footprints, row)[0].size > 0
+        )
+    return hits
+
+
+def test_mocs_cell_by_cell():
+    mocpy = pytest.importorskip("mocpy")
+    rng = np.random.default_rng(11)
+    footprints = sampled_footprints(rng, 150)
+    for number in range(8):
+        size = 10 ** rng.uniform(-1, 1.6)
+        lat = (90, -90, 0, 41.8, *rng.uniform(-90, 90, 4))[number]
+        lon = Longitude(rng.choice([0, rng.uniform(0, 360)]), unit="deg")
+        depth = int(np.clip(np.log2(58 / size) + 1, 0, 9))
+        moc = mocpy.MOC.from_cone(
+            lon, Latitude(lat, unit="deg"), radius=size * u.deg, max_depth=depth
+        )
+        area = sky_area(moc)
+        np.testing.assert_array_equal(
+            area.intersects(footprints), slow_meets(moc, footprints)
+        )
+        meets, inside = area.sort_circles(footprints.centre, footprints.radius)
+        assert not (area.intersects(footprints) & ~meets).any()
+        assert area.intersects(footprints)[inside].all()
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-4, 0.05, 1.0])
+def test_many_circles_are_as_good_as_one_by_one(size):
+    rng = np.random.default_rng(5)
+    footprints = sampled_footprints(rng, 400)
+    lon, lat = rng.uniform(0, 360, 60), rng.uniform(-90, 90, 60)
+    lon[:3], lat[:3] = [0, 77, 10], [0, 90, -90]
+    vertices = np.degrees(np.arcsin(footprints.on_edge[:20, 2]))
+    lat[40:] = vertices
+    lon[40:] = np.degrees(np.arctan2(*footprints.on_edge[:20, 1::-1].T)) % 360
+    places = SkyCoord(lon, lat, unit="deg")
+    many = sky_area(places, size)
+    assert len(many.parts) == 1
+    single = SkyArea([sky_area(place, size).parts[0] for place in places])
+    np.testing.assert_array_equal(
+        many.intersects(footprints), single.intersects(footprints)
+    )
+    ra, dec = rng.uniform(0, 360, 3000), rng.uniform(-90, 90, 3000)
+    np.testing.assert_array_equal(many.contains(ra, dec), single.contains(ra, dec))
+    for one, other in zip(
+        many.sort_circles(footprints.centre, footprints.radius),
+        single.sort_circles(footprints.centre, footprints.radius),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_circles_inside_an_annulus():
+    inner, outer = 2 * u.deg, 8 * u.deg
+    centre = SkyCoord(0, 89, unit="deg")
+    area = sky_area(regions.CircleAnnulusSkyRegion(centre, inner, outer))
+    points = centre.directional_offset_by(50 * u.deg, [0, 1.5, 5, 7.5, 9] * u.deg)
+    radius = np.radians([0.1, 1.0, 1.0, 1.0, 0.5])
+    meets, inside = area.sort_circles(unit(points.ra.deg, points.dec.deg), radius)
+    assert meets.tolist() == [False, True, True, True, False]
+    assert inside.tolist() == [False, False, True, False, False]
