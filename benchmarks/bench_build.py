@@ -146,6 +146,7 @@ def bench_ray(folder, scratch, model, rounds):
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 1, "object_store_memory": 1 << 28, "include_dashboard": False}
+    head["_system_config"] = {"num_workers_soft_limit": 4}  # else they come and go
     cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1, object_store_memory=1 << 28)
     try:

@@ -35,6 +35,8 @@ HEAD = {
     "num_cpus": 1,
     "object_store_memory": 80 * 2**20,
     "include_dashboard": False,
+    # a node of one processor would end and start its processes all the time
+    "_system_config": {"num_workers_soft_limit": 4},
 }
 
 
