@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 from paperclip.cli.arguments import Command, column_list
+from paperclip.cli.filtering import add_filter_options, filters_from
 from paperclip.cli.terminal import say, show_status
 
 __all__ = ["FORMATTING", "add_stream_options", "check_stream", "write_stream"]
@@ -157,7 +158,7 @@ def _export_arguments(parser):
         help="by default what the end of OUT says (.parquet, .vot, .fits, .ecsv, "
         ".csv, .hats, .moc)",
     )
-    add_conditions(parser)
+    add_filter_options(parser)
     parser.add_argument(
         "--columns", type=column_list, metavar="NAME,...", help="columns to write"
     )
@@ -179,7 +180,7 @@ def _export_arguments(parser):
 
 def _export(args):
     index = _open(args.index)
-    options = conditions_of(args)
+    options = filters_from(args)
     for name in ("columns", "vectors", "order", "publisher"):
         value = getattr(args, name)
         if value not in (None, "all"):
@@ -194,40 +195,6 @@ def _open(uri):
     from paperclip.core import Paperclip
 
     return Paperclip(index=uri).index
-
-
-def add_conditions(parser):
-    """
-    Add the options that choose rows.
-
-    Parameters
-    ----------
-    parser : `argparse.ArgumentParser`
-        Parser of a command.
-    """
-    parser.add_argument(
-        "--where",
-        metavar="SQL",
-        help="condition on the columns, for example \"obs_collection = 'JWST' AND "
-        's_dec < 0"',
-    )
-
-
-def conditions_of(args):
-    """
-    Return the conditions on rows of a command line.
-
-    Parameters
-    ----------
-    args : `argparse.Namespace`
-        With the options of `add_conditions`.
-
-    Returns
-    -------
-    conditions : dict
-        Arguments of a search.
-    """
-    return {} if args.where is None else {"where": args.where}
 
 
 # ---- index import
