@@ -18,6 +18,7 @@ SCALAR_INDEXES = {
     "proposal_id": "BTREE",
     "t_min": "BTREE",
     "hpx29": "BTREE",
+    "sky_radius": "BTREE",  # for the few footprints that ranges of cells miss
     "obs_collection": "BITMAP",
     "instrument_name": "BITMAP",
     "filters": "BITMAP",
