@@ -60,6 +60,7 @@ def our_steps(pairs, options, folder):
     config = TrainingConfig.recipe().replace(
         {
             "model.base": str(options.model),
+            "model.image_size": options.size,
             "optim.batch_size": options.batch,
             "optim.steps": 10**6,
             "run.output": str(folder / "run"),
@@ -80,12 +81,21 @@ def our_steps(pairs, options, folder):
     return call, run
 
 
+def their_model(options, run):
+    """Return the same model as open_clip builds it."""
+    return open_clip.create_model(
+        f"local-dir:{run.model.checked.directory}",
+        precision="fp32",
+        force_image_size=options.size,
+    )
+
+
 def theirs(pairs, options, run):
     """Return a call that trains one epoch of the same length with open_clip_train."""
     from open_clip_train.train import train_one_epoch
 
     checked = run.model.checked
-    model = open_clip.create_model(f"local-dir:{checked.directory}", precision="fp32")
+    model = their_model(options, run)
     model.output_dict = True
     size = run.model.preprocessing.size[0]
     transform = open_clip.image_transform(
@@ -148,9 +158,7 @@ def theirs(pairs, options, run):
 
 def bare(options, run):
     """Return a call that trains on tensors that are ready."""
-    model = open_clip.create_model(
-        f"local-dir:{run.model.checked.directory}", precision="fp32"
-    ).train()
+    model = their_model(options, run).train()
     batch = next(run.batches())
     images = torch.randn(len(batch.frames), 3, *batch.frames.shape[1:3])
     ids = torch.zeros(len(images), model.context_length, dtype=torch.long)
@@ -194,6 +202,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
     parser.add_argument("--model", default="builtin")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--size", type=int, help="side of the pictures in pixels")
+    parser.add_argument("--threads", type=int, help="of the model")
     parser.add_argument("--steps", type=int, default=3, help="steps of each round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=1)
@@ -201,6 +211,8 @@ def main():
     parser.add_argument("--plain", action="store_true", help="no running average")
     parser.add_argument("--channels-last", action="store_true", help="for bare, too")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     options.model = resolve(options.model).directory
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:

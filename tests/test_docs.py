@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import paperclip
+from paperclip.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -85,3 +86,10 @@ def test_every_public_module_has_a_reference_page():
         if path.parent.name not in {"archive", "utils", "cli", "data"}
     }
     assert rooms | {"paperclip"} <= shown
+
+
+@pytest.mark.parametrize("name", [command.name for command in COMMANDS])
+def test_every_command_is_on_the_page_of_the_command_line(name):
+    page = (DOCS / "user_guide" / "command_line.rst").read_text(encoding="utf-8")
+    last = name.split()[-1]  # commands of a group may share a line
+    assert re.search(rf"``(paperclip {name}|{last})[ `]", page)

@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import warnings
 from collections import OrderedDict
 from pathlib import Path
 
@@ -169,16 +170,18 @@ class LlamaCppModel(Backend):
 
         Arguments and answers are those of `Backend.generate`.
         """
-        generator = self._compiled.get(schema)
+        options = {"max_tokens": max_tokens, "temperature": temperature, "seed": seed}
         answers = []
-        for prompt in prompts:
-            try:
-                text = generator(
-                    prompt, max_tokens=max_tokens, temperature=temperature, seed=seed
-                )
-            except ValueError as exc:  # the prompt does not fit
-                text = AnswerError(clean_words(str(exc))[:300])
-            answers.append(text)
+        with warnings.catch_warnings():
+            # llguidance calls old names of llama.cpp, once for each of its tokens
+            warnings.filterwarnings("ignore", "llama_", DeprecationWarning)
+            generator = self._compiled.get(schema)
+            for prompt in prompts:
+                try:
+                    text = generator(prompt, **options)
+                except ValueError as exc:  # the prompt does not fit
+                    text = AnswerError(clean_words(str(exc))[:300])
+                answers.append(text)
         return answers
 
 

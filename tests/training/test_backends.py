@@ -303,3 +303,12 @@ def test_real_model_on_real_abstracts(kind):
         said = row["objects_and_phenomena"]
         assert (row["status"] == "ok") == isinstance(said, str)
         assert 1 <= row["attempts"] <= 2
+
+
+def test_llamacpp_raises_no_warnings():
+    """Old names that llguidance calls were errors where warnings are."""
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("llguidance")
+    with load_backend(f"llamacpp:{_small_llm()}") as backend:
+        table = judge("galaxies", ["A galaxy."], backend=backend)
+    assert table["status"].tolist() == ["ok"]
