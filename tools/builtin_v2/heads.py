@@ -135,6 +135,14 @@ def evaluate(heads, features, texts, pairs, full, chosen):
     return found
 
 
+def macro(records):
+    """Return the mean over groups of the mean of their hits."""
+    groups = np.array([record[0] for record in records])
+    hits = np.array([record[1] for record in records], dtype=float)
+    _, inverse = np.unique(groups, return_inverse=True)
+    return (np.bincount(inverse, hits) / np.bincount(inverse)).mean()
+
+
 def interval(records, *, seed=0, count=2000):
     """Return the mean of hits and its 95 % interval, by bootstrap over groups."""
     groups = np.array([record[0] for record in records])

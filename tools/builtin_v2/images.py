@@ -13,6 +13,7 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 SIZE = 320  # field stars need more pixels than the tower's usual 224
 _LARGE = 448  # copies are cut out of this size, so that zooming in shows detail
 VARIANTS = 10
+LAST = 1280  # of the features, those of the last layer stand at the end
 
 
 def image_tower():

@@ -157,6 +157,7 @@ def summary(records):
         found[source] = {
             "accuracy": round(float(mean), 3),
             "interval": [round(float(low), 3), round(float(high), 3)],
+            "macro": round(float(heads_module.macro(rows)), 3),
             "chance": round(float(np.mean([row[2] for row in rows])), 3),
             "pictures": len(rows),
             "texts_per_fold": round(float(np.mean([row[3] for row in rows])), 1),
@@ -217,15 +218,20 @@ def main():
     features = torch.from_numpy(kept(path, lambda: images.all_features(pairs)))
 
     recipe = heads_module.Recipe()
-    figures = {}
-    for name in ("right", "shuffled"):
-        said, text = (captions, full)
-        if name == "shuffled":
-            said, text = shuffled(captions, full, pairs)
-        records = cross_validate(features, vectors, pairs, said, text, recipe)
-        figures[name] = summary(records)
-        print(name, json.dumps(figures[name]))
-    (options.work / "figures.json").write_text(json.dumps(figures, indent=2))
+    path = options.work / "figures.json"
+    figures = json.loads(path.read_text()) if path.exists() else {}
+    dealt = shuffled(captions, full, pairs)
+    controls = {
+        "right": (features, captions, full),
+        "last layer": (features[..., -images.LAST :], captions, full),
+        "shuffled": (features, *dealt),
+    }
+    for name, (seen, said, text) in controls.items():
+        if name not in figures:
+            records = cross_validate(seen, vectors, pairs, said, text, recipe)
+            figures[name] = summary(records)
+            path.write_text(json.dumps(figures, indent=2))
+        print(name, json.dumps(figures[name]), flush=True)
 
     groups = np.array([pair.group for pair in pairs])
     everything = np.arange(len(pairs))
