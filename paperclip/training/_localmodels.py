@@ -174,7 +174,7 @@ class LlamaCppModel(Backend):
         answers = []
         with warnings.catch_warnings():
             # llguidance calls old names of llama.cpp, once for each of its tokens
-            warnings.filterwarnings("ignore", "llama_", DeprecationWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
             generator = self._compiled.get(schema)
             for prompt in prompts:
                 try:

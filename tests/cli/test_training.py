@@ -127,7 +127,7 @@ def test_a_file_of_settings(train, run, tmp_path):
 
 
 def test_a_run_is_not_overwritten(train):
-    assert train("run1")[0] == 0
+    assert train("run1", "--set", "optim.lr=1e-4")[0] == 0
     code, _, err = train("run1", "--set", "optim.lr=2e-4")
     assert code == 1
     assert "optim.lr (0.0001 then, 0.0002 now)" in err

@@ -125,7 +125,8 @@ def test_the_manifest_says_how_it_was_made(saved):
     manifest = json.loads((saved.directory / "training.json").read_text())
     assert manifest == saved.manifest
     assert manifest["training"]["seed"] == 7
-    assert manifest["training"]["config"]["optim"]["lr"] == 1e-4
+    rate = TrainingConfig.recipe("default").optim.lr
+    assert manifest["training"]["config"]["optim"]["lr"] == rate
     assert re.fullmatch("[0-9a-f]{16}", manifest["training"]["config_hash"])
     assert manifest["training"]["left_out"] == 1
     assert manifest["data"] == {

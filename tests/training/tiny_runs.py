@@ -43,6 +43,7 @@ def tiny_config(base, output, *changes, recipe="default"):
         {
             "model.base": str(base),
             "optim.batch_size": 8,
+            "optim.lr": 1e-4,
             "optim.steps": 12,
             "optim.warmup": 2,
             "run.output": str(output),
