@@ -30,17 +30,21 @@ HEAVY = {
 # imported inside functions only; paths below paperclip/
 OWNERS = {
     f"index/{name}.py": {"pyarrow"}
-    for name in ("_commit", "_exact", "_raytasks", "_rows", "_sky", "_snapshot", "schema")
-} | {
-    f"index/{name}.py": {"pyarrow"}
     for name in (
         "_columns",
+        "_commit",
+        "_exact",
         "_mapped",
+        "_raytasks",
         "_reading",
+        "_rows",
         "_selecting",
+        "_sky",
+        "_snapshot",
         "_writing",
         "formats/_load",
         "formats/_schema",
+        "schema",
     )
 }
 # room -> rooms that it may import at all, at the top or inside functions

@@ -74,7 +74,7 @@ class Trainable:
 
     @property
     def frozen(self):
-        """Towers of which nothing is trained, but for heads: a set of str."""
+        """The towers of which nothing is trained, but for heads (set of str)."""
         names = self.learnable()
         heads = ("image_head.", "text_head.")
         learn = {
@@ -85,7 +85,19 @@ class Trainable:
         return {"image", "text"} - learn
 
     def head(self, side):
-        """Return the network behind a tower, or None."""
+        """
+        Return the network behind a tower.
+
+        Parameters
+        ----------
+        side : {"image", "text"}
+            The tower.
+
+        Returns
+        -------
+        head : `torch.nn.Module` or None
+            None if the model has no heads.
+        """
         return getattr(self.clip, f"{side}_head", None)
 
     def learnable(self):
