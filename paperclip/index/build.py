@@ -118,7 +118,7 @@ def build_index(
         old one; its last version can be restored later.
     ray : str, optional
         Build on a Ray cluster that is running: its address, or "auto" for the
-        one of this machine. See `paperclip.index.distributed`.
+        one of this machine. See :ref:`building-on-ray`.
     storage_options : mapping of str to str, optional
         Of the object store that holds the index; see `Index.open`.
 

@@ -56,7 +56,7 @@ def export(index, path, *, format=None, overwrite=False, **options):  # noqa: A0
     path : path-like
         File or folder to write.
     format : str, optional
-        One of `FORMATS`; by default what the end of the name says:
+        One of ``FORMATS``; by default what the end of the name says:
         ``.parquet``, ``.vot``, ``.xml``, ``.fits``, ``.ecsv``, ``.csv``,
         ``.hats`` (a folder) or ``.moc``.
     overwrite : bool, optional
