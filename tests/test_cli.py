@@ -418,7 +418,10 @@ def test_a_model_is_fetched_and_then_used_offline(model, tmp_path):
     [
         ("qurey galaxy", "no command 'qurey'; did you mean 'paperclip query'?"),
         ("qqq", "no command 'qqq'; choose from query, describe, index, model"),
-        ("index inof", "did you mean 'paperclip index info'? Choose from build, info"),
+        (
+            "index inof",
+            "did you mean 'paperclip index info'? Choose from build, export",
+        ),
         ("model", "usage: paperclip model "),
         ("--limit 5 query x", "'--limit' is no option here; options follow a command"),
         ("query", "the following arguments are required: TEXT"),

@@ -387,6 +387,7 @@ except IndexWriteError as exc:
 def test_a_read_only_folder_is_searched_but_gets_no_new_one(made):
     code = """
 import os, sys
+import filelock  # nobody else may see the folder of the packages
 import numpy as np
 from paperclip.exceptions import IndexWriteError
 from paperclip.index import Index

@@ -98,8 +98,8 @@ def test_layers_of_the_builtin_model():
     model = build("builtin", layer_decay=0.8)
     above = layer_factors(model)
     assert above["visual.head.proj.weight"] == 0
-    assert above["visual.trunk.conv_stem.weight"] == max(above.values())
-    assert above["visual.trunk.conv_head.weight"] == 1
+    assert above["visual.trunk.net.conv_stem.weight"] == max(above.values())
+    assert above["visual.trunk.net.conv_head.weight"] == 1
     model.train()
     norms = [m for m in model.clip.modules() if hasattr(m, "running_mean")]
     assert norms
