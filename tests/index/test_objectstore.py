@@ -52,6 +52,16 @@ def test_rows_come_back_and_are_found(remote, options, make_rows):
     assert again.info().meta["size"] > 20 * 64
 
 
+def test_lsdb_reads_with_the_storage_options(remote, options):
+    """The workers of LSDB opened the index without them."""
+    pytest.importorskip("lsdb")
+    from paperclip.index.formats import lazy_catalog
+
+    index = Index.open(remote.uri, storage_options=options)
+    view = lazy_catalog(index, vectors=False, where="s_dec IS NOT NULL")
+    assert len(view.compute(progress_bar=False)) == 16
+
+
 def test_all_changes(remote, options, make_rows):
     table, vectors = make_rows(30)
     remote.tag("first")

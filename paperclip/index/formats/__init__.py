@@ -3,7 +3,8 @@
 
 from paperclip.index.formats._coverage import coverage, export_moc, read_coverage
 from paperclip.index.formats._dispatch import FORMATS, export
-from paperclip.index.formats._hats import export_hats, import_hats, lazy_catalog
+from paperclip.index.formats._hats import export_hats, import_hats
+from paperclip.index.formats._lsdb import lazy_catalog
 from paperclip.index.formats._obscore import export_obscore, obscore
 from paperclip.index.formats._pages import write_pages
 from paperclip.index.formats._parquet import export_parquet, import_parquet

@@ -7,24 +7,19 @@ Tiling Scheme in the Virtual Observatory".
 """
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
 from paperclip.exceptions import InvalidRowsError
-from paperclip.index._reading import reading
-from paperclip.index._selecting import iter_rows, rows_at, selected
+from paperclip.index._selecting import rows_at
+from paperclip.index.formats._partitions import SPATIAL, layout_of
 from paperclip.index.formats._places import new_folder
-from paperclip.index.formats._schema import outer_schema, stored_names
-from paperclip.utils.checks import whole_number
+from paperclip.index.formats._schema import outer_schema
 from paperclip.utils.optional import import_optional
 
-__all__ = ["export_hats", "import_hats", "lazy_catalog"]
+__all__ = ["export_hats", "import_hats"]
 
-_SPATIAL = "_healpix_29"
-_FINEST = 10  # HEALPix order of the smallest partition, as LSDB has it
 _SKYMAP = 8  # HEALPix order of the map of counts
-_FILE = 1 << 27  # bytes of a file, about
 _READ = 8192  # rows read at a time
 
 
@@ -90,27 +85,29 @@ def export_hats(
     """
     hats = _hats("writing a HATS catalogue")
     snapshot = index._snapshot
-    names = stored_names(snapshot, columns, vectors=vectors)
-    names += [n for n in ("s_ra", "s_dec") if n not in names]
-    size = _rows_per_file(snapshot, rows_per_file)
-    chosen, _ = selected(snapshot, **conditions)
-    addresses, cells = _cells(snapshot, chosen)
-    pixels = _partition(cells, size)
+    layout = layout_of(
+        snapshot,
+        columns=columns,
+        vectors=vectors,
+        rows_per_file=rows_per_file,
+        conditions=conditions,
+    )
+    pixels = layout.pixels
     folder = Path(folder).expanduser().absolute()
     with new_folder(folder, overwrite=overwrite, mark="hats.properties") as part:
-        _write_files(snapshot, part, names, addresses, cells, pixels)
+        _write_files(snapshot, part, layout)
         n_rows = hats.io.write_parquet_metadata(part)
         healpix = [hats.pixel_math.HealpixPixel(k, p) for k, p, _, _ in pixels]
         info = hats.catalog.PartitionInfo(healpix)
         info.write_to_file(part / "partition_info.csv")
-        _write_skymap(part, cells)
+        _write_skymap(part, layout.cells)
         properties = {
             "catalog_name": name or folder.name,
             "catalog_type": "object",
             "total_rows": int(n_rows),
             "ra_column": "s_ra",
             "dec_column": "s_dec",
-            "healpix_column": _SPATIAL,
+            "healpix_column": SPATIAL,
             "healpix_order": 29,
             "hats_max_rows": max(stop - start for *_, start, stop in pixels),
             "hats_order": max(order for order, *_ in pixels),
@@ -132,65 +129,15 @@ def _properties(path, facts):
     return TableProperties(**{**made, **facts})
 
 
-def _rows_per_file(snapshot, wanted):
-    if wanted is not None:
-        return whole_number("rows_per_file", wanted, 1, 2**31)
-    row = 2 * snapshot.header.dimension + 20 * len(snapshot.specs)
-    return max(1000, _FILE // row)
-
-
-def _cells(snapshot, addresses):
-    """Return the addresses and HEALPix cells of rows, by cell."""
-    from hats.pixel_math.spatial_index import compute_spatial_index
-
-    place, cells = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
-    without, start = 0, 0
-    if addresses is None:
-        addresses = snapshot.addresses()
-    for rows in iter_rows(snapshot, ["s_ra", "s_dec"], addresses=addresses, size=65536):
-        ra = rows["s_ra"].to_numpy(zero_copy_only=False)
-        dec = rows["s_dec"].to_numpy(zero_copy_only=False)
-        known = ~(np.isnan(ra) | np.isnan(dec))
-        without += int((~known).sum())
-        cells.append(compute_spatial_index(ra[known], dec[known]).astype(np.int64))
-        place.append(addresses[start : start + len(rows)][known])
-        start += len(rows)
-    if without or not start:
-        what = f"{without} rows have no position" if start else "there are no rows"
-        msg = (
-            f"{what}, which a HATS catalogue cannot hold; leave such rows out with "
-            "where='s_ra IS NOT NULL AND s_dec IS NOT NULL'"
-        )
-        raise InvalidRowsError(msg)
-    place, cells = np.concatenate(place), np.concatenate(cells)
-    order = np.argsort(cells, kind="stable")
-    return place[order], cells[order]
-
-
-def _partition(cells, size):
-    """Return (order, pixel, first row, last row) of cells of at most ``size`` rows."""
-    found = []
-    waiting = [(0, pixel) for pixel in range(11, -1, -1)]
-    while waiting:
-        order, pixel = waiting.pop()
-        shift = 2 * (29 - order)
-        limits = np.array([pixel, pixel + 1], dtype=np.int64) << shift
-        start, stop = np.searchsorted(cells, limits).tolist()
-        if stop - start > size and order < _FINEST:
-            waiting += [(order + 1, 4 * pixel + i) for i in (3, 2, 1, 0)]
-        elif stop > start:
-            found.append((order, pixel, start, stop))
-    return found
-
-
-def _write_files(snapshot, folder, names, addresses, cells, pixels):
+def _write_files(snapshot, folder, layout):
     import pyarrow as pa
     import pyarrow.parquet as pq
     from hats.io.paths import new_pixel_catalog_file
     from hats.pixel_math import HealpixPixel
 
+    names, addresses, cells, pixels = layout
     schema = outer_schema(snapshot, names)
-    whole = schema.insert(0, pa.field(_SPATIAL, pa.int64()))
+    whole = schema.insert(0, pa.field(SPATIAL, pa.int64()))
     for order, pixel, start, stop in pixels:
         path = new_pixel_catalog_file(
             folder, HealpixPixel(order, pixel), create_dirs=True
@@ -346,101 +293,3 @@ def _batches(files):
             batch_size=_READ, batch_readahead=1, fragment_readahead=1
         ):
             yield pa.Table.from_batches([batch])
-
-
-class _Loader:
-    """Read the rows of one partition of an index, also in another process."""
-
-    def __init__(self, uri, version, names, places):
-        self._uri = uri
-        self._version = version
-        self._names = names
-        self._places = places
-
-    def __dask_tokenize__(self):
-        return (self._uri, self._version, tuple(self._names), len(self._places))
-
-    def __call__(self, pixel):
-        import lance
-        import pyarrow as pa
-
-        addresses, cells = self._places[pixel.order, pixel.pixel]
-        with reading(self._uri):
-            dataset = lance.dataset(self._uri, version=self._version)
-        found = SimpleNamespace(dataset=dataset, uri=self._uri, schema=dataset.schema)
-        rows = rows_at(found, addresses, self._names)
-        return _frame(rows.add_column(0, _SPATIAL, pa.array(cells)))
-
-
-def _frame(rows):
-    import nested_pandas
-    import pandas as pd
-
-    frame = rows.to_pandas(types_mapper=pd.ArrowDtype)
-    frame.index = pd.Index(frame.pop(_SPATIAL).astype("int64"), name=_SPATIAL)
-    return nested_pandas.NestedFrame(frame)
-
-
-def lazy_catalog(
-    index, *, columns=None, vectors=True, rows_per_file=None, **conditions
-):
-    """
-    Show an index to LSDB without writing anything.
-
-    Parameters
-    ----------
-    index : `~paperclip.index.Index`
-        An index; the catalogue stays at its version.
-    columns : sequence of str, optional
-        Columns of the catalogue; all when not given.
-    vectors : bool, optional
-        Show the vectors as well.
-    rows_per_file : int, optional
-        Most rows of one partition.
-    **conditions
-        ``where``, ``region`` and the other conditions of
-        `paperclip.index.Index.search`.
-
-    Returns
-    -------
-    catalog : ``lsdb.Catalog``
-        Rows are read when LSDB computes, by its workers.
-
-    Raises
-    ------
-    InvalidRowsError
-        If rows have no position, or there are no rows.
-    MissingDependencyError
-        If the extra ``hats`` is not installed.
-    """
-    lsdb = import_optional("lsdb", extra="hats", purpose="a catalogue of LSDB")
-    import hats
-    import pyarrow as pa
-    from lsdb.operations.lsdb_ops import FromHealpixMap
-
-    snapshot = index._snapshot
-    names = stored_names(snapshot, columns, vectors=vectors)
-    names += [n for n in ("s_ra", "s_dec") if n not in names]
-    size = _rows_per_file(snapshot, rows_per_file)
-    chosen, _ = selected(snapshot, **conditions)
-    addresses, cells = _cells(snapshot, chosen)
-    places, pixels = {}, []
-    for order, pixel, start, stop in _partition(cells, size):
-        places[order, pixel] = addresses[start:stop], cells[start:stop]
-        pixels.append(hats.pixel_math.HealpixPixel(order, pixel))
-    schema = outer_schema(snapshot, names)
-    empty = schema.insert(0, pa.field(_SPATIAL, pa.int64())).empty_table()
-    facts = {
-        "catalog_name": Path(index.uri).name,
-        "catalog_type": "object",
-        "total_rows": len(addresses),
-        "ra_column": "s_ra",
-        "dec_column": "s_dec",
-        "healpix_column": _SPATIAL,
-        "healpix_order": 29,
-    }
-    structure = hats.catalog.Catalog(
-        hats.catalog.TableProperties(**facts), pixels, schema=empty.schema
-    )
-    loader = _Loader(index.uri, index.version, names, places)
-    return lsdb.Catalog(FromHealpixMap(loader, pixels, meta=_frame(empty)), structure)

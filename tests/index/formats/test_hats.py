@@ -138,10 +138,22 @@ def test_lazy_view_stays_at_its_version(small):
     assert "t_min" not in view.columns
 
 
+def test_lazy_views_of_other_rows_stay_apart_in_one_graph(index):
+    """Views of as many partitions were taken for the same task."""
+    views = [lazy_catalog(index, instrument_name=n) for n in ("NIRCAM", "MIRI")]
+    assert len({len(view.get_healpix_pixels()) for view in views}) == 1
+    pairs = views[0].crossmatch(
+        views[1], radius_arcsec=3600 * 20, suffixes=("_1", "_2"), n_neighbors=1
+    )
+    found = pairs.compute(progress_bar=False)
+    assert set(found["instrument_name_1"]) == {"NIRCAM"}
+    assert set(found["instrument_name_2"]) == {"MIRI"}
+
+
 def test_rows_without_position_are_refused(small, tmp_path):
     with pytest.raises(InvalidRowsError, match=r"rows have no position.* where='s_ra"):
         export_hats(small, tmp_path / "c")
-    with pytest.raises(InvalidRowsError, match="there are no rows"):
+    with pytest.raises(InvalidRowsError, match=r"there are no rows.* look after the c"):
         export_hats(small, tmp_path / "c", where="s_ra > 1000")
     assert not (tmp_path / "c").exists()
 
