@@ -4,12 +4,15 @@
 import io
 import json
 import re
+import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 from astropy.table import Table
 
 from paperclip.exceptions import ExportError, InvalidQueryError
+from paperclip.index.formats._parquet import longest_texts, write_parquet
 from paperclip.index.formats._places import new_file
 from paperclip.index.schema import nearest
 
@@ -57,16 +60,20 @@ def write_pages(pages, path, *, format=None, overwrite=False):  # noqa: A002
 
     Notes
     -----
-    No more than a page is held in memory. The file gets its name when the
-    last page is written.
+    No more than a page is held in memory, and of Parquet one row group, some
+    100 MB. The file gets its name when the last page is written.
     """
     kind = page_format(path, format)
     n_rows = 0
-    with new_file(path, overwrite=overwrite) as part, part.open("wb") as stream:
+    with (
+        new_file(path, overwrite=overwrite) as part,
+        part.open("wb") as stream,
+        _spool(kind, part) as spool,
+    ):
         writer = None
         for page in pages:
             if writer is None:
-                writer = _WRITERS[kind](stream, page)
+                writer = _WRITERS[kind](stream, page, spool)
             writer.write(page)
             n_rows += len(page)
         if writer is None:
@@ -74,6 +81,12 @@ def write_pages(pages, path, *, format=None, overwrite=False):  # noqa: A002
             raise ExportError(msg)
         writer.close()
     return n_rows
+
+
+def _spool(kind, part):
+    if kind != "parquet":
+        return nullcontext()
+    return tempfile.TemporaryFile(dir=part.parent)
 
 
 def page_format(path, wanted=None):
@@ -114,7 +127,7 @@ def page_format(path, wanted=None):
 
 
 class _Csv:
-    def __init__(self, stream, first):
+    def __init__(self, stream, first, _):
         self._stream = stream
         self._write(first[:0], "ascii.csv", skip=0)
 
@@ -135,7 +148,7 @@ class _Csv:
 class _Ecsv(_Csv):
     """The header is that of the first page; texts have no length in ECSV."""
 
-    def __init__(self, stream, first):
+    def __init__(self, stream, first, _):
         self._stream = stream
         head = _plain(first[:0])
         facts = {k: v for k, v in first.meta.items() if k != "page"}
@@ -163,7 +176,7 @@ class _Votable:
     _HEAD = re.compile(rb"\A.*?<TABLEDATA>\n?", re.DOTALL)
     _TAIL = re.compile(rb"[ ]*</TABLEDATA>.*\Z", re.DOTALL)
 
-    def __init__(self, stream, first):
+    def __init__(self, stream, first, _):
         self._stream = stream
         row = Table(first[:0], copy=True)
         row.meta = {k: v for k, v in first.meta.items() if k != "page"}
@@ -204,11 +217,22 @@ def _one_row(table):
 
 
 class _Parquet:
-    def __init__(self, stream, first):
-        import pyarrow.parquet as pq
+    """
+    Rows wait on the disk until all have come.
 
+    What astropy wants to know of a file, such as the columns in which values are
+    missing, decides which columns the file has.
+    """
+
+    def __init__(self, stream, first, spool):
+        import pyarrow as pa
+
+        self._stream, self._spool = stream, spool
         self._schema = _arrow_schema(first)
-        self._writer = pq.ParquetWriter(stream, self._schema, compression="zstd")
+        self._meta = {k: v for k, v in first.meta.items() if k != "page"}
+        self._gaps, self._longest = set(), {}
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        self._writer = pa.ipc.new_stream(spool, self._schema, options=options)
 
     def write(self, page):
         import pyarrow as pa
@@ -222,10 +246,25 @@ class _Parquet:
             values = np.asarray(column)
             values = values.astype(object) if values.dtype.kind == "U" else values
             arrays.append(pa.array(values, type=field.type, mask=mask))
-        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+        rows = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._gaps |= {n for n in rows.column_names if rows[n].null_count}
+        self._longest = longest_texts(rows, self._longest)
+        self._writer.write_table(rows)
 
     def close(self):
+        import pyarrow as pa
+
         self._writer.close()
+        self._spool.seek(0)
+        with pa.ipc.open_stream(self._spool) as reader:
+            write_parquet(
+                self._stream,
+                (pa.Table.from_batches([batch]) for batch in reader),
+                self._schema,
+                [name for name in self._schema.names if name in self._gaps],
+                self._longest,
+                meta=json.loads(json.dumps(self._meta, default=str)),
+            )
 
 
 def _arrow_schema(page):

@@ -101,14 +101,14 @@ def longest_texts(rows, known):
     return {name: max(size, known.get(name, 1)) for name, size in sizes.items()}
 
 
-def write_parquet(path, batches, schema, gaps, longest):
+def write_parquet(path, batches, schema, gaps, longest, *, meta=None):
     """
     Write rows so that pandas and astropy read them.
 
     Parameters
     ----------
-    path : `~pathlib.Path`
-        Name of the file.
+    path : `~pathlib.Path` or file object
+        Name of the file, or where to write it.
     batches : iterable of `pyarrow.Table`
         With the columns of ``schema``.
     schema : `pyarrow.Schema`
@@ -117,6 +117,8 @@ def write_parquet(path, batches, schema, gaps, longest):
         Columns that get a column of masks.
     longest : dict of str to int
         Characters of the longest text, by column.
+    meta : dict, optional
+        Facts for astropy, besides those of the index.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -124,8 +126,9 @@ def write_parquet(path, batches, schema, gaps, longest):
     whole = schema
     for name in gaps:
         whole = whole.append(pa.field(f"{name}.mask", pa.bool_(), nullable=False))
-    header = {f"table::len::{name}": str(size) for name, size in longest.items()}
-    header["table_meta_yaml"] = _yaml(schema, gaps)
+    texts = [f.name for f in schema if pa.types.is_string(f.type)]  # also without rows
+    header = {f"table::len::{name}": str(longest.get(name, 1)) for name in texts}
+    header["table_meta_yaml"] = _yaml(schema, gaps, meta or {})
     whole = whole.with_metadata({**(schema.metadata or {}), **header})
     width = sum(
         2 * f.type.list_size if pa.types.is_fixed_size_list(f.type) else 30
@@ -152,11 +155,12 @@ def write_parquet(path, batches, schema, gaps, longest):
             flush()
 
 
-def _yaml(schema, gaps):
+def _yaml(schema, gaps, meta):
     """Return the header of astropy for a file of these columns."""
     import numpy as np
     import pyarrow as pa
-    from astropy.table import Column, MaskedColumn, Table, meta, serialize
+    from astropy.table import Column, MaskedColumn, Table, serialize
+    from astropy.table.meta import get_yaml_from_table
     from astropy.utils.data_info import serialize_context_as
 
     from paperclip.index.formats._schema import facts_of
@@ -180,10 +184,10 @@ def _yaml(schema, gaps):
             table[field.name] = MaskedColumn(data, mask=True, **options)
         else:
             table[field.name] = Column(data, **options)
-    table.meta.update(facts_of(schema.metadata))
+    table.meta.update(facts_of(schema.metadata), **meta)
     with serialize_context_as("parquet"):
         encoded = serialize.represent_mixins_as_columns(table)
-    return "\n".join(meta.get_yaml_from_table(encoded))
+    return "\n".join(get_yaml_from_table(encoded))
 
 
 def import_parquet(
