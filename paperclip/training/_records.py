@@ -184,7 +184,8 @@ def data_hash(pairs):
         elif callable(picture):
             mark = "callable"
         else:
-            mark = [Path(picture).name, Path(picture).stat().st_size]
+            path = Path(picture)
+            mark = [path.name, path.stat().st_size if path.is_file() else None]
         texts = {source: list(said) for source, said in sorted(pair.texts.items())}
         row = [pair.key, pair.group, texts, mark]
         digest.update(json.dumps(row).encode())

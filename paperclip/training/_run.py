@@ -19,7 +19,7 @@ from ._frozen import FrozenFeatures
 from ._optim import Average, interpolated, make_optimizer, rate, set_rate
 from ._process import find_process
 from ._records import CaptionLog, History, data_hash, environment
-from ._runinput import differences, pair_list, read_parts
+from ._runinput import pair_list, read_parts, refuse_other_run
 from ._steps import Stepper
 from ._trackers import make_trackers
 from ._validate import METRICS, Validator
@@ -122,6 +122,8 @@ class Run:
             pairs = shuffled_pairs(pairs, config.run.seed)
         self.pairs = pairs
         self.data_hash = data_hash(pairs)
+        held = self.validation
+        self.validation_hash = None if held is None else data_hash(held)
         every = Batches(
             pairs.groups,
             config.optim.batch_size,
@@ -171,7 +173,7 @@ class Run:
                 "another run.output, or let it go on (resume)"
             )
             raise CheckpointError(msg)
-        self._compare(found)
+        refuse_other_run(found, self._same())
         cp.restore(
             found, model=self.model, optimizer=self.optimizer, average=self.average
         )
@@ -180,28 +182,22 @@ class Run:
         self.best, self.stopped = state["best"], state["stopped"]
         self.history.read(self.step)
         self.captions.read(self.step)
-
-    def _compare(self, found):
-        """Refuse a checkpoint of another run, and say what differs."""
-        state, config = found.state, self.config.to_dict()
-        odd = []
-        if state["config_hash"] != self.config.hash:
-            odd += differences(state["config"], config)
-        if state["base"] != self._identity():
-            odd.append(f"the weights of model.base {config['model']['base']!r}")
-        if state["data_hash"] != self.data_hash:
-            odd.append(
-                f"the training pairs ({state['pairs']} then, {len(self.pairs)} now)"
-            )
-        if odd:
-            msg = (
-                f"{found.path} belongs to another run, these differ: "
-                f"{'; '.join(odd)}. Name another run.output, or put them back"
-            )
-            raise CheckpointError(msg)
+        if self.process.is_main:
+            self._mark(found)  # the last start may have been killed before it did
 
     def _identity(self):
         return sorted(self.model.checked.digests.values())
+
+    def _same(self):
+        """Return what must not change between the starts of a run."""
+        return {
+            "config": self.config.to_dict(),
+            "config_hash": self.config.hash,
+            "data_hash": self.data_hash,
+            "pairs": len(self.pairs),
+            "validation_hash": self.validation_hash,
+            "base": self._identity(),
+        }
 
     def _make_loader(self):
         config, model = self.config, self.model
@@ -340,11 +336,7 @@ class Run:
             "best": self.best,
             "stopped": self.stopped,
             "metrics": metrics,
-            "config": self.config.to_dict(),
-            "config_hash": self.config.hash,
-            "data_hash": self.data_hash,
-            "pairs": len(self.pairs),
-            "base": self._identity(),
+            **self._same(),
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         saved = cp.save_checkpoint(
@@ -355,10 +347,14 @@ class Run:
             optimizer=self.optimizer,
             average=self.average,
         )
+        self._mark(saved)
         settings = self.config.run
-        if not self.validation or self.best["step"] == self.step:
-            cp.mark_best(self.checkpoints, saved)
         cp.prune(self.checkpoints, settings.keep, settings.metric, settings.metric_mode)
+
+    def _mark(self, checkpoint):
+        """Let a checkpoint be the best, if it is so far."""
+        if not self.validation or self.best["step"] == self.step:
+            cp.mark_best(self.checkpoints, checkpoint)
 
     def _write_records(self):
         if not self.process.is_main:

@@ -3,14 +3,22 @@
 
 import warnings
 
-from paperclip.exceptions import DataSetError, InvalidQueryError, TrainingWarning
+from paperclip.exceptions import (
+    CheckpointError,
+    DataSetError,
+    InvalidQueryError,
+    TrainingWarning,
+)
 
+from .config import LOGISTICS
 from .pairs import PairList
 from .tables import read_pairs
 
-__all__ = ["differences", "pair_list", "read_parts"]
+__all__ = ["pair_list", "read_parts", "refuse_other_run"]
 
 _NAMED = 3
+# what may differ when a run goes on
+_FREE = {"recipe", *(f"run.{name}" for name in LOGISTICS)}
 
 
 def pair_list(name, pairs):
@@ -79,7 +87,42 @@ def _joined(paths, split):
     return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
 
 
-def differences(then, now, prefix=""):
+def refuse_other_run(found, now):
+    """
+    Refuse a checkpoint of another run, and say what differs.
+
+    Parameters
+    ----------
+    found : paperclip.training.checkpoint.Checkpoint
+        The last one of the directory.
+    now : dict
+        Settings and identities of this start, by their names in its state.
+
+    Raises
+    ------
+    CheckpointError
+        With every difference.
+    """
+    then = found.state
+    odd = []
+    if then["config_hash"] != now["config_hash"]:
+        odd += _differences(then["config"], now["config"])
+    if then["base"] != now["base"]:
+        odd.append(f"the weights of model.base {now['config']['model']['base']!r}")
+    if then["data_hash"] != now["data_hash"]:
+        odd.append(f"the training pairs ({then['pairs']} then, {now['pairs']} now)")
+    held = now["validation_hash"]
+    if then.get("validation_hash", held) != held:  # older runs did not note it
+        odd.append("the validation pairs, which choose the step")
+    if odd:
+        msg = (
+            f"{found.path} belongs to another run, these differ: "
+            f"{'; '.join(odd)}. Name another run.output, or put them back"
+        )
+        raise CheckpointError(msg)
+
+
+def _differences(then, now, prefix=""):
     """Name settings that differ, with both values."""
     found = []
     for name in sorted({*then, *now}):
@@ -87,8 +130,7 @@ def differences(then, now, prefix=""):
         if name not in then and not b:
             continue  # a switch that did not exist then, and is off
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{name}.")
-        elif a != b and f"{prefix}{name}" != "recipe":
+            found += _differences(a, b, f"{prefix}{name}.")
+        elif a != b and f"{prefix}{name}" not in _FREE:
             found.append(f"{prefix}{name} ({a!r} then, {b!r} now)")
-    logistics = ("output", "workers", "save_every", "keep", "log", "device")
-    return [f for f in found if not f.startswith(tuple(f"run.{n} " for n in logistics))]
+    return found

@@ -23,7 +23,7 @@ from .settings import (
     RunSettings,
 )
 
-__all__ = ["TrainingConfig"]
+__all__ = ["LOGISTICS", "TrainingConfig"]
 
 _GROUPS = {
     "model": ModelSettings,
@@ -36,8 +36,8 @@ _GROUPS = {
 }
 # settings of which only one can be given: naming one puts the other back
 _EITHER = {"steps": "epochs", "epochs": "steps"}
-# what does not change the weights that come out
-_LOGISTICS = ("output", "workers", "save_every", "keep", "log", "device")
+LOGISTICS = ("output", "workers", "save_every", "keep", "log", "device")
+"""Settings of the run that do not change the weights that come out."""
 
 
 def _group(name):
@@ -315,7 +315,7 @@ class TrainingConfig:
         """
         values = self.to_dict()
         del values["recipe"]
-        for name in _LOGISTICS:
+        for name in LOGISTICS:
             del values["run"][name]
         if not self.run.cache_features:  # runs that began before it existed
             del values["run"]["cache_features"]

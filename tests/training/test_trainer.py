@@ -310,6 +310,34 @@ def test_kill_at_any_moment(base, tmp_path):
     assert not list((tmp_path / "run/checkpoints").glob(".part*"))
 
 
+def test_killed_before_the_best_is_marked(base, tmp_path, monkeypatch):
+    """The checkpoint is there and is the best, only the mark still names another."""
+    from paperclip.training import checkpoint
+
+    changes = {"run.eval_every": 2, "optim.steps": 6, "optim.lr": 1e-3}
+    changes |= {"run.metric": "validation_loss", "run.metric_mode": "min"}
+    config = tiny_config(base, tmp_path, changes, {"model.ema": 0.0})
+    parts = {"pairs": tiny_pairs(), "validation": tiny_pairs(16, 1)}
+
+    class Kill(BaseException):
+        pass
+
+    def kill(folder, found):
+        if found.step == 6:
+            raise Kill
+        real(folder, found)
+
+    with monkeypatch.context() as patch:
+        real = checkpoint.mark_best
+        patch.setattr(checkpoint, "mark_best", kill)
+        with pytest.raises(Kill):
+            finetune(config, **parts)
+    result = finetune(config, **parts)
+    losses = result.history["validation_loss"].compressed()
+    assert losses.argmin() == 2
+    assert result.best == 6
+
+
 def test_finished_run_is_only_read(base, tmp_path):
     config = tiny_config(base, tmp_path, {"optim.steps": 3})
     first = finetune(config, pairs=tiny_pairs())
@@ -330,6 +358,8 @@ def test_other_settings_are_refused(base, tmp_path):
     changed = config.replace({"model.base": str(other)})
     with pytest.raises(CheckpointError, match=r"model\.base .* then.*the weights of"):
         finetune(changed, pairs=tiny_pairs())
+    with pytest.raises(CheckpointError, match="validation pairs, which choose the st"):
+        finetune(config, pairs=tiny_pairs(), validation=tiny_pairs(16, 1))
     # what does not shape the result may change
     finetune(config.replace("run.workers=2"), pairs=tiny_pairs())
 
