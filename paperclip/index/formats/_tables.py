@@ -132,7 +132,7 @@ def export_fits(
     Returns
     -------
     path : `~pathlib.Path`
-        The file.
+        The file. Truth values are 0 and 1 there where some are missing.
 
     Raises
     ------
@@ -303,6 +303,10 @@ def _write_fits(table, path):
     for name in plain.colnames:
         if plain[name].dtype.kind == "U":
             changed += _to_ascii(plain, name)
+        elif plain[name].dtype.kind == "b" and np.any(getattr(plain[name], "mask", 0)):
+            # astropy would write missing truth values as true
+            plain.replace_column(name, plain[name].astype(np.int16))
+            plain[name].fill_value = -1
     for key, value in list(plain.meta.items()):
         if isinstance(value, str):
             plain.meta[key] = _ascii(value)

@@ -67,6 +67,16 @@ def test_fits_says_what_it_cannot_hold(index, tmp_path):
     assert table["counts"].mask.sum() == index.to_table()["counts"].mask.sum()
 
 
+def test_fits_keeps_gaps_of_truth_values(tmp_path):
+    """A missing value was read back as true."""
+    settings = {"fingerprint": "f", "dimension": 2, "extra_columns": {"good": bool}}
+    index = Index.create(tmp_path / "ix", **settings)
+    good = np.ma.array([True, False, True], mask=[False, False, True])
+    index.append(Table({"obs_id": ["a", "b", "c"], "good": good}), np.ones((3, 2)))
+    table = Table.read(export_fits(index, tmp_path / "a.fits"))
+    assert table["good"].tolist() == [1, 0, None]
+
+
 def test_obscore_has_the_mandatory_columns(index, tmp_path):
     table = obscore(index, publisher="ivo://example.org/jwst")
     assert table.colnames == MANDATORY
