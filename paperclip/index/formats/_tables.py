@@ -6,6 +6,7 @@ import json
 import re
 import unicodedata
 import warnings
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -272,6 +273,7 @@ def votable_bytes(table, *, version="1.4"):
 
     plain = table.copy()
     plain.meta.clear()
+    _widen(plain)
     for column in plain.itercols():
         if column.dtype.kind == "U":
             for i, value in enumerate(column):
@@ -303,10 +305,9 @@ def _write_fits(table, path):
     for name in plain.colnames:
         if plain[name].dtype.kind == "U":
             changed += _to_ascii(plain, name)
-        elif plain[name].dtype.kind == "b" and np.any(getattr(plain[name], "mask", 0)):
-            # astropy would write missing truth values as true
-            plain.replace_column(name, plain[name].astype(np.int16))
-            plain[name].fill_value = -1
+    _widen(plain)
+    for name in plain.colnames:
+        _mark_gaps(plain, name)
     for key, value in list(plain.meta.items()):
         if isinstance(value, str):
             plain.meta[key] = _ascii(value)
@@ -318,6 +319,26 @@ def _write_fits(table, path):
         warnings.warn(msg, PaperclipWarning, stacklevel=4)
     # a long value of the header becomes a comment of its own
     plain.write(path, format="fits", overwrite=True)
+
+
+def _widen(table):
+    """Turn integers of one byte, which neither FITS nor VOTable has, into two."""
+    for name in table.colnames:
+        if table[name].dtype == np.int8:
+            table.replace_column(name, table[name].astype(np.int16))
+
+
+def _mark_gaps(table, name):
+    """Let a number that no row has stand for what is missing."""
+    column = table[name]
+    if column.dtype.kind not in "bi" or not np.any(getattr(column, "mask", False)):
+        return
+    if column.dtype.kind == "b":
+        table.replace_column(name, column.astype(np.int16))
+        column = table[name]
+    taken = set(column.compressed().tolist())
+    numbers = count(np.iinfo(column.dtype).min)
+    column.fill_value = next(number for number in numbers if number not in taken)
 
 
 def _to_ascii(table, name):

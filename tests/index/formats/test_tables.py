@@ -27,6 +27,7 @@ from paperclip.index.formats import (
     obscore,
     write_pages,
 )
+from paperclip.results import ColumnSpec
 
 MANDATORY = [
     "dataproduct_type", "calib_level", "obs_collection", "obs_id",
@@ -75,6 +76,21 @@ def test_fits_keeps_gaps_of_truth_values(tmp_path):
     index.append(Table({"obs_id": ["a", "b", "c"], "good": good}), np.ones((3, 2)))
     table = Table.read(export_fits(index, tmp_path / "a.fits"))
     assert table["good"].tolist() == [1, 0, None]
+
+
+@pytest.mark.parametrize("kind", ["int8", "int32"])
+@pytest.mark.parametrize("end", ["fits", "vot"])
+def test_integers_of_all_sizes_survive(tmp_path, kind, end):
+    """Small ones became truth values, and 999999 a gap where others have one."""
+    spec = ColumnSpec("n", kind, "ct", "Counts")
+    index = Index.create(
+        tmp_path / "ix", fingerprint="f", dimension=2, extra_columns=[spec]
+    )
+    number = np.ma.array([-128, 999999 if kind == "int32" else 63, 0], mask=[0, 0, 1])
+    index.append(Table({"obs_id": ["a", "b", "c"], "n": number}), np.ones((3, 2)))
+    table = Table.read(index.export(tmp_path / f"a.{end}"))
+    assert table["n"].tolist() == [*number[:2].tolist(), None]
+    assert table["n"].unit == "ct"
 
 
 def test_obscore_has_the_mandatory_columns(index, tmp_path):
