@@ -15,7 +15,7 @@ from paperclip.exceptions import InvalidQueryError
 
 from ._configfile import read as read_config
 from ._records import data_hash
-from ._validate import METRICS
+from .settings import METRICS
 
 __all__ = [
     "data_facts",

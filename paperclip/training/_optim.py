@@ -4,7 +4,7 @@
 import math
 import re
 
-from paperclip.training.model import tower_of
+from paperclip.training._parts import tower_of
 
 __all__ = ["Average", "interpolated", "make_optimizer", "rate", "set_rate"]
 

@@ -11,20 +11,7 @@ from paperclip.exceptions import FailedRowsWarning, ImageConversionError
 from .loader import read_picture
 from .metrics import summary
 
-__all__ = ["METRICS", "Validator"]
-
-METRICS = (
-    "top10",
-    "top10_text",
-    "top1",
-    "recall@1",
-    "recall@5",
-    "recall@10",
-    "median_rank",
-    "auc",
-    "validation_loss",
-)
-"""Figures of `paperclip.training.metrics.summary`, whose loss is the last one."""
+__all__ = ["Validator"]
 
 _MOST = 2000  # pairs; a fixed choice of larger sets
 _NAMED = 5
@@ -94,7 +81,7 @@ class Validator:
         Returns
         -------
         metrics : dict of str to float
-            By the names in `METRICS`.
+            Those that ``run.metric`` may name.
         """
         self.model.towers.eval()
         image, text = self._rows("image"), self._rows("text")

@@ -8,17 +8,10 @@ from typing import Any
 
 from paperclip.exceptions import InvalidQueryError
 
+from ._parts import is_scale, tower_of, trainable_names
 from ._towers import towers_class
 
-__all__ = ["Trainable", "build_trainable", "trainable_names"]
-
-_FROZEN = {
-    "full": (),
-    "head": ("image", "text"),
-    "linear": ("image", "text"),
-    "lock-image": ("image",),
-    "lock-text": ("text",),
-}
+__all__ = ["Trainable", "build_trainable"]
 
 
 @dataclass
@@ -80,7 +73,7 @@ class Trainable:
         learn = {
             tower_of(name)
             for name in names
-            if not name.startswith(heads) and not _is_scale(name, None)
+            if not name.startswith(heads) and not is_scale(name, None)
         }
         return {"image", "text"} - learn
 
@@ -130,8 +123,13 @@ class Trainable:
         """Put the parts that are trained into training mode, and only those."""
         self.towers.eval()
         for part in (self.clip.visual, *_text_parts(self.clip)):
-            if any(p.requires_grad for p in part.parameters()):
+            if _learns(part):
                 part.train()
+        if self.settings.mode == "linear":
+            # what is below the projections says the same in every step
+            for module in self.clip.modules():
+                if any(True for _ in module.parameters()) and not _learns(module):
+                    module.eval()
         for head in ("image_head", "text_head"):
             if hasattr(self.clip, head):
                 getattr(self.clip, head).train()
@@ -203,11 +201,12 @@ def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
         size = (settings.image_size,) * 2
         preprocessing = dataclasses.replace(preprocessing, size=size)
     _scale_and_bias(clip, config, loss)
+    _check_share(settings, new)
     learnable = trainable_names(clip, settings)
     if settings.mode == "linear":
         new += sorted(learnable)
     for name, parameter in clip.named_parameters():
-        parameter.requires_grad_(name in learnable or _is_scale(name, loss))
+        parameter.requires_grad_(name in learnable or is_scale(name, loss))
     clip.to(device).visual.to(memory_format=torch.channels_last)
     forward, trim = text_tower(clip)
     return Trainable(
@@ -224,75 +223,16 @@ def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
     )
 
 
-def trainable_names(clip, settings):
-    """
-    Tell which parameters of the towers and heads are trained.
-
-    Parameters
-    ----------
-    clip : `torch.nn.Module`
-        The model.
-    settings : `~paperclip.training.ModelSettings`
-        The mode.
-
-    Returns
-    -------
-    names : set of str
-        Without scale and bias.
-
-    Raises
-    ------
-    InvalidQueryError
-        If the mode is "linear" and a tower has no projection.
-    """
-    names = [n for n, _ in clip.named_parameters() if not _is_scale(n, None)]
-    if settings.mode == "head":
-        return {n for n in names if n.startswith(("image_head.", "text_head."))}
-    if settings.mode == "linear":
-        chosen = {n for n in names if _is_projection(n)}
-        sides = {tower_of(n) for n in chosen}
-        if sides != {"image", "text"}:
-            lost = sorted({"image", "text"} - sides)
-            msg = (
-                f"model.mode 'linear' needs a projection behind each tower; the "
-                f"{lost[0]} tower of this model has none. Use 'head' or 'full'"
-            )
-            raise InvalidQueryError(msg)
-        return chosen
-    return {n for n in names if tower_of(n) not in _FROZEN[settings.mode]}
-
-
-def tower_of(name):
-    """
-    Tell which tower a parameter belongs to.
-
-    Parameters
-    ----------
-    name : str
-        Its name in the model.
-
-    Returns
-    -------
-    tower : {"image", "text"}
-        The tower, heads included.
-    """
-    name = name.removeprefix("clip.")
-    return "image" if name.startswith(("visual.", "image_head.")) else "text"
-
-
-def _is_projection(name):
-    name = name.removeprefix("clip.")
-    starts = ("visual.head.", "visual.attnpool.c_proj.", "text.proj.")
-    starts += ("text_projection", "text.text_projection")
-    return name == "visual.proj" or name.startswith(starts)
-
-
-def _is_scale(name, loss):
-    """Tell whether it is the scale, or the bias where the loss has one."""
-    name = name.removeprefix("clip.")
-    if loss is None:
-        return name in {"logit_scale", "logit_bias"}
-    return name == "logit_scale" or (name == "logit_bias" and loss.kind == "sigmoid")
+def _check_share(settings, new):
+    """Refuse to go part of the way back to weights that the base does not have."""
+    if new and settings.wise < 1:
+        heads = new[-1].startswith("text_head.")
+        what = "the heads" if heads else "a random tower"
+        msg = (
+            f"model.wise must be 1 with {what} that the base model does not have, got "
+            f"{settings.wise}; there is nothing between random and trained weights"
+        )
+        raise InvalidQueryError(msg)
 
 
 def _text_parts(clip):
@@ -337,7 +277,7 @@ def _randomise(clip, checked, settings):
     tensors = {
         name: tensor
         for name, tensor in _fresh(clip, checked).state_dict().items()
-        if tower_of(name) in sides and not _is_scale(name, None)
+        if tower_of(name) in sides and not is_scale(name, None)
     }
     inner.load_state_dict(tensors, strict=False)
     prefix = "clip." if inner is not clip else ""

@@ -26,6 +26,21 @@ __all__ = [
     "RunSettings",
 ]
 
+METRICS = {
+    "top10": "max",
+    "top10_text": "max",
+    "top1": "max",
+    "recall@1": "max",
+    "recall@5": "max",
+    "recall@10": "max",
+    "median_rank": "min",
+    "auc": "max",
+    "validation_loss": "min",
+}
+"""Figures on validation pairs, and whether the largest or the smallest is best."""
+
+_PARTS = ("train", "validation", "test")
+
 
 @settings("model")
 class ModelSettings(Settings):
@@ -77,7 +92,7 @@ class DataSettings(Settings):
     ----------
     path : tuple of str
         Folder of a data set, or several.
-    train, validation : str
+    train, validation : {"train", "validation", "test"}
         Names of the parts of the data set.
     unique_groups : bool
         Whether pairs of a proposal are kept apart in batches.
@@ -90,8 +105,8 @@ class DataSettings(Settings):
     """
 
     path: tuple = texts()
-    train: str = text("train")
-    validation: str = text("validation")
+    train: str = choice("train", *_PARTS)
+    validation: str = choice("validation", *_PARTS)
     unique_groups: bool = flag(True)
     drop_last: bool = flag(False)
     max_per_group: int | None = number(None, 1, whole=True, optional=True)
@@ -322,7 +337,8 @@ class RunSettings(Settings):
         other way round), "top1", "recall@1", "recall@5", "recall@10",
         "median_rank", "auc" or "validation_loss".
     metric_mode : {"max", "min"}
-        Whether larger or smaller is better.
+        Whether larger or smaller is better: "min" for "median_rank" and
+        "validation_loss".
     patience : int, optional
         Evaluations without a better one after which the run stops.
     shuffle_pairs : bool
@@ -344,10 +360,20 @@ class RunSettings(Settings):
     eval_every: int = number(200, 1, 10**9, whole=True)
     save_every: int = number(200, 1, 10**9, whole=True)
     keep: int = number(1, 1, 1000, whole=True)
-    metric: str = text("top10")
+    metric: str = choice("top10", *METRICS)
     metric_mode: str = choice("max", "max", "min")
     patience: int | None = number(None, 1, 10**6, whole=True, optional=True)
     shuffle_pairs: bool = flag(False)
     log: tuple = choices("tensorboard", "wandb")
     device: str = text("auto")
     cache_features: int = amount(0, 8, 1000)
+
+    def _relations(self):
+        better = METRICS[self.metric]
+        if self.metric_mode != better:
+            what = "larger" if better == "max" else "smaller"
+            msg = (
+                f"run.metric_mode must be {better!r} with run.metric {self.metric!r}, "
+                f"of which {what} ones are better, got {self.metric_mode!r}"
+            )
+            raise InvalidQueryError(msg)

@@ -159,6 +159,16 @@ def test_a_file_stands_on_a_recipe(tmp_path):
         ({"loss": {"scale_init": 200}}, "loss.scale_init must be from loss.scale_min"),
         ({"run": {"log": ["wandbb"]}}, "run.log must be one of .*did you mean 'wandb'"),
         ({"run": {"log": 3}}, "run.log must be a list of words"),
+        (
+            {"run": {"metric": "median_rank"}},
+            "run.metric_mode must be 'min' .*'median_rank', of which smaller",
+        ),
+        ({"run": {"metric_mode": "min"}}, "run.metric_mode must be 'max' with run.me"),
+        ({"run": {"metric": "top11"}}, "run.metric must be .*did you mean 'top1'"),
+        (
+            {"data": {"validation": "validatoin"}},
+            "data.validation must be one of .*did you mean 'validation'",
+        ),
         ({"run": {"seed": -1}}, "run.seed must be a whole number from 0"),
         ({"run": {"output": "a\0b"}}, "run.output must be a text that is not blank or"),
         ([], "a configuration must be a mapping, got list"),

@@ -174,3 +174,13 @@ def test_damaged_heads_are_refused(base, tmp_path):
     (result.model / HEADS_NAME).unlink()
     with pytest.raises(ModelLoadError, match="paperclip_heads"):
         load_encoder(result.model)
+
+
+def test_towers_below_trained_projections_have_no_dropout(tmp_path):
+    base = tiny_model_directory(tmp_path / "base", kind="bert")
+    model = build(base, mode="linear")
+    model.train()
+    ids = torch.from_numpy(batch(model).ids)
+    one, other = (model.towers(None, ids)[1] for _ in range(2))
+    assert torch.equal(one, other)
+    assert model.clip.text.proj.training

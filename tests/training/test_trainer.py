@@ -207,6 +207,19 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(base, tmp_path):
     np.testing.assert_allclose(losses[1], losses[4], rtol=2e-4)
 
 
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"model.mode": "head"}, "model.wise must be 1 with the heads .*, got 0.5"),
+        ({"model.random_text": True}, "model.wise must be 1 with a random tower"),
+    ],
+)
+def test_nothing_is_between_random_and_trained_weights(base, tmp_path, changes, match):
+    config = tiny_config(base, tmp_path, {"model.wise": 0.5}, changes)
+    with pytest.raises(InvalidQueryError, match=match):
+        finetune(config, pairs=tiny_pairs())
+
+
 @pytest.mark.parametrize("workers", [0, 3])
 def test_workers_do_not_change_the_result(base, tmp_path, workers):
     reference = tiny_config(base, tmp_path / "one", {"optim.steps": 6})
@@ -228,7 +241,8 @@ def test_global_random_state_is_left_alone(base, tmp_path):
 
 def test_patience_ends_a_run(base, tmp_path):
     changes = {"run.eval_every": 1, "run.patience": 2, "optim.steps": 30}
-    changes |= {"run.metric": "median_rank", "optim.lr": 1e-9, "optim.head_lr": 1e-9}
+    changes |= {"run.metric": "median_rank", "run.metric_mode": "min"}
+    changes |= {"optim.lr": 1e-9, "optim.head_lr": 1e-9}
     config = tiny_config(base, tmp_path, changes)
     result = finetune(config, pairs=tiny_pairs(), validation=tiny_pairs(16, 1))
     assert result.stopped == "patience"
