@@ -22,7 +22,7 @@ from ._records import CaptionLog, History, data_hash, environment
 from ._runinput import pair_list, read_parts, refuse_other_run
 from ._steps import Stepper
 from ._trackers import make_trackers
-from ._validate import Validator
+from ._validate import make_validator
 from .augment import Augmentation
 from .captions import CaptionMixer
 from .loader import Loader, readable_pairs, shuffled_pairs
@@ -82,19 +82,24 @@ class Run:
             config, self.model, self.process, self.optimizer, self.frozen
         )
         self.loader = self._make_loader()
+        self.validator = None
         if self.process.is_main:
+            self._open_validator()
             self._write_facts()
             self.trackers = make_trackers(config.run.log, self.directory, config)
-        self.validator = None
-        if self.validation is not None and self.process.is_main:
-            self.validator = Validator(
+
+    def _open_validator(self):
+        if self.validation is not None:
+            self.validator = make_validator(
                 self.model,
                 self.validation,
-                config.captions.sources,
+                self.config.captions.sources,
                 self.process.device,
-                workers=config.run.workers,
+                workers=self.config.run.workers,
                 frozen=self.frozen.sides if self.frozen else (),
             )
+        if self.validator is None:
+            self.validation = None
 
     def _open_pairs(self):
         config, (pairs, validation) = self.config, self._given

@@ -10,6 +10,7 @@ from paperclip.exceptions import (
     TrainingWarning,
 )
 
+from ._validate import warn_of_no_figures
 from .config import LOGISTICS
 from .pairs import PairList
 from .tables import read_pairs
@@ -68,8 +69,7 @@ def read_parts(settings, *, validation=True):
     try:
         held = _joined(settings.path, settings.validation)
     except (DataSetError, InvalidQueryError) as exc:
-        msg = f"no figures while training, and the last step is the result: {exc}"
-        warnings.warn(msg, TrainingWarning, stacklevel=5)
+        warn_of_no_figures(exc, stacklevel=6)
         return pairs, None
     both = set(pairs.groups) & set(held.groups)
     if both:

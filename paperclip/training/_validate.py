@@ -6,12 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from paperclip.exceptions import FailedRowsWarning, ImageConversionError
+from paperclip.exceptions import (
+    DataSetError,
+    FailedRowsWarning,
+    ImageConversionError,
+    TrainingWarning,
+)
 
+from ._cells import some
+from ._scene import check_enough
+from ._sentences import metadata_sentences
 from .loader import read_picture
 from .metrics import summary
 
-__all__ = ["Validator"]
+__all__ = ["Validator", "make_validator", "warn_of_no_figures"]
 
 _MOST = 2000  # pairs; a fixed choice of larger sets
 _NAMED = 5
@@ -36,6 +44,16 @@ class Validator:
         Threads that read pictures.
     frozen : collection of {"image", "text"}, optional
         Towers of which the output is kept from one call to the next.
+
+    Raises
+    ------
+    DataSetError
+        If nothing can be told apart among the pairs.
+
+    Warns
+    -----
+    FailedRowsWarning
+        If pairs have no text or pictures cannot be read; they are left out.
     """
 
     def __init__(self, model, pairs, sources, device, *, workers=2, frozen=()):
@@ -43,8 +61,9 @@ class Validator:
         if len(pairs) > _MOST:
             places = np.linspace(0, len(pairs) - 1, _MOST).round().astype(int)
             pairs = pairs.select(np.unique(places))
-        self.pairs = _decodable(pairs, workers)
+        self.pairs = _decodable(_speaking(pairs, sources), workers)
         texts = [_text(pair, sources) for pair in self.pairs]
+        check_enough(self.pairs.groups, texts)
         self.texts = list(dict.fromkeys(texts))
         place = {text: n for n, text in enumerate(self.texts)}
         self._own = np.array([place[text] for text in texts])
@@ -115,14 +134,28 @@ class Validator:
 
 
 def _text(pair, sources):
-    """Return the text of the heaviest source that a pair has."""
-    weights = {source: sources.get(source, 0) for source in pair.texts}
-    if not weights:
-        from ._sentences import metadata_sentences
+    """Return the text of the heaviest source that a pair has, or None."""
+    texts = {source: said[0] for source, said in pair.texts.items()}
+    if sources.get("metadata") and "metadata" not in texts:
+        found = metadata_sentences(pair.meta)
+        texts |= {"metadata": found[0]} if found else {}
+    if not texts:
+        return None
+    best = max(texts, key=lambda name: (sources.get(name, 0), name == "abstract"))
+    return texts[best]
 
-        return metadata_sentences(pair.meta)[0]
-    best = max(weights, key=lambda source: (weights[source], source == "abstract"))
-    return pair.texts[best][0]
+
+def _speaking(pairs, sources):
+    """Leave out pairs without a text."""
+    said = [_text(pair, sources) is not None for pair in pairs]
+    if not all(said):
+        lost = [p.key for p, there in zip(pairs, said, strict=True) if not there]
+        msg = (
+            f"{len(lost)} of {len(pairs)} validation pairs have no text and are left "
+            f"out: {some(lost)}"
+        )
+        warnings.warn(msg, FailedRowsWarning, stacklevel=6)
+    return pairs.select(said)
 
 
 def _decodable(pairs, workers):
@@ -141,5 +174,46 @@ def _decodable(pairs, workers):
             f"{len(lost)} of {len(pairs)} validation pictures cannot be read and are "
             f"left out: {'; '.join(lost[:_NAMED])}"
         )
-        warnings.warn(msg, FailedRowsWarning, stacklevel=4)
+        warnings.warn(msg, FailedRowsWarning, stacklevel=6)
     return pairs.select([why is None for why in reasons])
+
+
+def make_validator(*args, **options):
+    """
+    Make a validator, if the pairs are good for one.
+
+    Parameters
+    ----------
+    *args, **options : object
+        As for `Validator`.
+
+    Returns
+    -------
+    validator : Validator or None
+        None if nothing can be told apart among the pairs.
+
+    Warns
+    -----
+    TrainingWarning
+        If it is None.
+    """
+    try:
+        return Validator(*args, **options)
+    except DataSetError as exc:
+        warn_of_no_figures(exc, stacklevel=6)
+        return None
+
+
+def warn_of_no_figures(reason, *, stacklevel):
+    """
+    Warn that no step can be chosen.
+
+    Parameters
+    ----------
+    reason : Exception
+        Why.
+    stacklevel : int
+        As for `warnings.warn`, from here.
+    """
+    msg = f"no figures while training, and the last step is the result: {reason}"
+    warnings.warn(msg, TrainingWarning, stacklevel=stacklevel)

@@ -2,6 +2,7 @@
 """Runs from their first step to the finished model."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -556,6 +557,50 @@ def test_validation_pairs_that_are_not_or_do_not_count(base, tmp_path, split, ma
     config = tiny_config(base, tmp_path / "run", {"data.path": str(table)})
     with pytest.warns(TrainingWarning, match=match):
         finetune(config.replace({"optim.steps": 2, "optim.batch_size": 4}))
+
+
+def odd_pairs(**parts):
+    """Return validation pairs that differ from good ones in some part."""
+    import dataclasses
+
+    return PairList(dataclasses.replace(p, **parts) for p in tiny_pairs(8, 1))
+
+
+@pytest.mark.parametrize(
+    ("parts", "match"),
+    [
+        ({"group": "g"}, "no figures .*at least 2 proposals, got 1"),
+        ({"texts": {"title": "same"}}, "no figures .*at least 2 distinct captions"),
+        ({"texts": {}, "meta": {}}, "8 of 8 validation pairs have no text .*'1-000'"),
+        ({"picture": b"none"}, "8 of 8 validation pictures cannot be read"),
+    ],
+)
+def test_validation_pairs_that_tell_nothing(base, tmp_path, parts, match):
+    """They do not choose a step, and the run comes to its end."""
+    config = tiny_config(base, tmp_path, {"optim.steps": 3, "run.eval_every": 1})
+    with pytest.warns((TrainingWarning, FailedRowsWarning)) as seen:
+        result = finetune(config, pairs=tiny_pairs(), validation=odd_pairs(**parts))
+    said = " | ".join(str(w.message) for w in seen)
+    assert re.search(match, said)
+    assert "the last step is the result" in said
+    assert (result.best, result.metrics) == (3, {})
+
+
+def test_validation_reads_what_training_reads(base, tmp_path):
+    """Captions from metadata alone are compared, not texts of no weight."""
+    changes = {"captions.sources": {"metadata": 1.0}, "optim.steps": 2}
+    config = tiny_config(base, tmp_path, changes)
+    seen = []
+    for texts in ("one", "other"):
+        output = {"run.output": str(tmp_path / texts)}
+        result = finetune(
+            config.replace(output),
+            pairs=tiny_pairs(),
+            validation=odd_pairs(texts={"abstract": f"The {texts} abstract."}),
+        )
+        seen.append(result.metrics)
+    assert seen[0] == seen[1]
+    assert seen[0]
 
 
 @pytest.mark.parametrize(
