@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Columns of an index that come and go."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from astropy.table import Table
@@ -41,8 +42,9 @@ class ColumnMethods:
         columns : `~astropy.table.Table`, mapping of str to dtype, or iterable \
 of `~paperclip.results.ColumnSpec`
             A table with ``obs_id`` and the new columns gives values to the
-            rows it names; what it says of other rows is ignored. Without a
-            table, and for rows that it does not name, the values are missing.
+            rows it names; what it says of other rows is ignored, and times
+            are stored as MJD. Without a table, and for rows that it does not
+            name, the values are missing.
 
         Returns
         -------
@@ -182,12 +184,18 @@ def _specs_of(table):
         name = column.info.name
         if name == KEY:
             continue
-        kind = getattr(column.dtype, "kind", "O")
-        dtype = {"U": str, "S": str, "O": str, "u": "int64"}.get(kind, column.dtype)
-        try:
-            spec = ColumnSpec(
-                name, dtype, column.info.unit, column.info.description or ""
+        dtype, unit = getattr(column, "dtype", None), column.info.unit
+        if hasattr(column, "mjd"):  # a Time, which is stored as MJD
+            dtype, unit = np.dtype(float), "d"
+        if dtype is None:
+            msg = (
+                f"columns: {name!r} cannot be stored: it is a {type(column).__name__}; "
+                "give its parts as columns of numbers"
             )
+            raise InvalidQueryError(msg)
+        dtype = {"U": str, "S": str, "O": str, "u": "int64"}.get(dtype.kind, dtype)
+        try:
+            spec = ColumnSpec(name, dtype, unit, column.info.description or "")
         except (TypeError, ValueError) as exc:
             msg = f"columns: {name!r} cannot be stored: {exc}"
             raise InvalidQueryError(msg) from exc

@@ -2,7 +2,9 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, Table
+from astropy.time import Time
 
 from paperclip.exceptions import InvalidQueryError, InvalidRowsError
 from paperclip.index import Index
@@ -55,6 +57,16 @@ def test_columns_with_values_by_id(small, make_rows):
     assert small.search(vectors[3], where="kind = 'k'", limit=1)["obs_id"] == "new-0003"
 
 
+def test_times_become_mjd(small):
+    """They had no type that could be asked for."""
+    when = Time(["2020-06-10T12:00:00"], scale="utc").tai
+    table = Table({"obs_id": small.to_table()["obs_id"][:1], "reduced": when})
+    assert small.add_columns(table) == 1
+    column = small.to_table()["reduced"]
+    assert column[0] == pytest.approx(59010.5)
+    assert column.unit == "d"
+
+
 def test_columns_of_an_index_without_rows(tmp_path):
     index = Index.create(tmp_path / "ix", fingerprint="f", dimension=2)
     assert index.add_columns(Table({"obs_id": ["a"], "z": [1]})) == 0
@@ -74,6 +86,10 @@ def test_columns_of_an_index_without_rows(tmp_path):
         ({"z": complex}, "columns must map names"),
         (5, "columns must be a Table, map names to types or .*, got 5"),
         (Table({"obs_id": ["a"], "z": [1j]}), "'z' cannot be stored"),
+        (
+            Table({"obs_id": ["a"], "place": SkyCoord([1], [2], unit="deg")}),
+            "'place' cannot be stored: it is a SkyCoord; give its parts",
+        ),
         (Table({"obs_id": ["a"]}), "at least one column beside obs_id"),
     ],
 )
