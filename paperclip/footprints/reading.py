@@ -7,7 +7,7 @@ from numbers import Real
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import Angle, SkyCoord
+from astropy.coordinates import Angle, ConvertError, SkyCoord
 
 from paperclip.exceptions import InvalidQueryError
 
@@ -84,11 +84,24 @@ def _alternatives(tree):
     return [tree]
 
 
-def _position(region):
+def _icrs(position):
+    """Return a position in ICRS; some frames have no way there."""
     try:
-        if isinstance(region, SkyCoord):
-            position = region.icrs
-        elif isinstance(region, str):
+        return position.icrs
+    except (AttributeError, ConvertError, TypeError, ValueError) as exc:
+        msg = (
+            f"region is given in the frame {position.frame.name!r}, which cannot be "
+            f"turned into ICRS as it is ({exc}); give its missing attributes, or a "
+            "position in ICRS"
+        )
+        raise InvalidQueryError(msg) from exc
+
+
+def _position(region):
+    if isinstance(region, SkyCoord):
+        return _icrs(region)
+    try:
+        if isinstance(region, str):
             position = SkyCoord(region, **_units(region)).icrs
         else:
             position = SkyCoord(*(u.Quantity(value, u.deg) for value in region))
@@ -143,7 +156,7 @@ def _has_unit(value):
 
 def _degrees(position):
     """Return right ascensions and declinations as lists of finite floats."""
-    position = position.icrs
+    position = _icrs(position)
     ra = np.ma.filled(np.ma.atleast_1d(np.ma.asarray(position.ra.deg)), np.nan)
     dec = np.ma.filled(np.ma.atleast_1d(np.ma.asarray(position.dec.deg)), np.nan)
     if not ra.size:

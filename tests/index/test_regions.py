@@ -248,6 +248,10 @@ def pixel_region():
         ({"region": (1, 2), "radius": -1}, "radius must be between 0 and 180 deg"),
         ({"radius": 1}, "radius needs region, a position"),
         ({"region": 5}, "region must be a sky region"),
+        (
+            {"region": SkyCoord(1, 2, unit="deg", frame="altaz"), "radius": 1},
+            r"frame 'altaz', which cannot be turned into ICRS .* missing attributes",
+        ),
     ],
 )
 def test_regions_that_are_none(observed, options, match):
