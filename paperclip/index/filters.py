@@ -36,6 +36,7 @@ _BATCH = 8192  # rows whose footprints are held at a time
 _QUOTED = re.compile(r"'(?:[^']|'')*'")
 _FIELD = re.compile(r"No field named [`\"']?([^`\"'\s,]+?)[`\"']?\.(?:\s|$)")
 _HIDDEN = re.compile(rf"(?<![\w.])({'|'.join((*INTERNAL, VECTOR))})(?!\w)", re.I)
+_YEARS = range(1850, 2200)  # not taken for days of the 19th century
 _LIKE = {"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"}
 
 
@@ -295,6 +296,12 @@ def _mjd(name, value):
             value = float(value)
     if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
         mjd = float(value)
+        if mjd in _YEARS:
+            msg = (
+                f"{rule}; as an MJD that is a day before 1865, so write the year as "
+                f"'{mjd:.0f}-01-01', or the day as Time({mjd:.0f}, format='mjd')"
+            )
+            raise InvalidQueryError(msg)
     else:
         mjd = _time(value, rule)
     if not math.isfinite(mjd):

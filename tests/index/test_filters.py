@@ -231,6 +231,8 @@ def test_free_conditions_still_work(index):
         ({"t_min": [1, 2]}, "t_min must be a Time"),
         ({"t_min": Time([59000, 59001], format="mjd")}, "t_min must be a Time"),
         ({"t_min": 2459000.5}, "is it a Julian date"),
+        ({"t_min": "2022"}, "write the year as '2022-01-01', or the day as Time"),
+        ({"t_max": 2022}, "write the year as '2022-01-01', or the day as Time"),
     ],
 )
 def test_conditions_that_are_wrong(index, options, match):
