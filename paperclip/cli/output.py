@@ -6,7 +6,6 @@ import difflib
 import io
 import json
 import math
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +28,6 @@ SUFFIXES = {
     ".json": "json",
 }
 """Formats by the end of the name of a file."""
-
-# characters that XML cannot hold
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def check_new(path, *, overwrite):
@@ -300,26 +296,9 @@ def _write_csv(table):
 
 
 def _write_votable(table):
-    """Write a VOTable whose INFO elements are the meta of the table."""
-    from astropy.io.votable import from_table
-    from astropy.io.votable.tree import Info
+    from paperclip.index.formats._tables import votable_bytes
 
-    meta = _plain(dict(table.meta))
-    table = table.copy()
-    table.meta.clear()
-    for column in table.itercols():
-        if column.dtype.kind == "U":
-            for i, value in enumerate(column):
-                if isinstance(value, str) and _NOT_XML.search(value):
-                    column[i] = _NOT_XML.sub(" ", value)
-    votable = from_table(table)
-    for key, value in meta.items():
-        text = value if isinstance(value, str) else json.dumps(value)
-        info = Info(name=_NOT_XML.sub(" ", key), value=_NOT_XML.sub(" ", text))
-        votable.resources[0].infos.append(info)
-    stream = io.BytesIO()
-    votable.to_xml(stream)
-    return stream.getvalue().decode()
+    return votable_bytes(_with_plain_meta(table)).decode()
 
 
 _WRITERS = {
