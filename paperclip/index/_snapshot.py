@@ -1,7 +1,6 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Exact search over one version of an index."""
 
-import re
 import threading
 
 import numpy as np
@@ -9,15 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy.table import Table
 
-from paperclip.exceptions import InvalidQueryError
 from paperclip.index._load import open_vectors
 from paperclip.index._plan import choose
 from paperclip.index._reading import (
     ADDRESS,
-    STORE_ERRORS,
     address_condition,
     damaged,
-    first_line,
     reading,
     scan,
 )
@@ -26,7 +22,6 @@ from paperclip.index._rows import column_from_arrow
 from paperclip.index.schema import (
     KEY,
     header_from_schema,
-    nearest,
     specs_from_schema,
 )
 from paperclip.results import COLUMNS, empty_table
@@ -36,8 +31,6 @@ __all__ = ["Snapshot", "reading"]
 _TABLE_BYTES = 1 << 26  # of rows kept as table columns; more stay in Arrow
 _TAKE = 4096  # rows fetched by address in one go
 _OFTEN = 64  # answers after which rows that are kept in Arrow pay for their reading
-_QUOTED = re.compile(r"'(?:[^']|'')*'")
-_FIELD = re.compile(r"No field named [`\"']?([^`\"'\s,]+?)[`\"']?\.(?:\s|$)")
 
 
 class Snapshot:
@@ -208,32 +201,6 @@ class Snapshot:
         if "rank" in names:
             table["rank"][:] = np.arange(1, len(table) + 1)
         return table, facts
-
-    def _check_where(self, where):
-        bare = _QUOTED.sub("''", where)
-        if ";" in bare:
-            msg = f"where={where!r} must be one condition, without ';'"
-            raise InvalidQueryError(msg)
-        known = {name.lower() for name in self.specs}
-        for name in re.findall(r'"([^"]*)"', bare):
-            if name.lower() in known:  # Lance would compare a text, not a column
-                msg = f"where={where!r}: write {name} without double quotes"
-                raise InvalidQueryError(msg)
-        try:
-            self.dataset.scanner(
-                columns=[], filter=where, with_row_address=True, prefilter=True
-            ).explain_plan()
-        except STORE_ERRORS as exc:
-            unknown = _FIELD.search(str(exc))
-            if unknown:
-                hint = nearest(unknown[1], self.specs)
-                msg = f"where={where!r}: no column {unknown[1]!r}{hint}"
-            else:
-                msg = (
-                    f"where={where!r} is not a condition in SQL such as "
-                    f"\"instrument_name = 'NIRCAM'\": {first_line(exc)}"
-                )
-            raise InvalidQueryError(msg) from exc
 
     def fetch(self, addresses, names):
         """
