@@ -21,6 +21,15 @@ def unit_query(vector, dimension):
             f"{vector.shape}; was it made by another model?"
         )
         raise InvalidQueryError(msg)
+    if vector.dtype.kind in "fiu":
+        bad = np.flatnonzero(~np.isfinite(vector))
+        if len(bad) or not vector.any():
+            what = f"has {vector[bad[0]]} at place {bad[0]}" if len(bad) else "is zero"
+            msg = (
+                "vector cannot be searched: it must be finite and not all zero, but "
+                f"{what}; look after the text or picture that it was made of"
+            )
+            raise InvalidQueryError(msg)
     try:
         return normalise(vector[None], dimension, name="vector")[0]
     except InvalidRowsError as exc:

@@ -60,9 +60,10 @@ def normalise(vectors, dimension, *, n_rows=None, name="vectors"):
         largest = np.abs(block).max(axis=1, keepdims=True)
         bad = np.flatnonzero(~(np.isfinite(largest) & (largest > 0)))
         if len(bad):
+            what = "zeros only" if largest[bad[0], 0] == 0 else largest[bad[0], 0]
             msg = (
-                f"{name} must be finite and not all zero; row {start + bad[0]} is "
-                "not. Leave rows out whose encoding failed"
+                f"{name} must be finite and not all zero; row {start + bad[0]} has "
+                f"{what}. Leave rows out whose encoding failed"
             )
             raise InvalidRowsError(msg)
         block /= largest  # squares of huge or tiny numbers stay in range
@@ -141,11 +142,9 @@ def columns_to_arrow(table, schema):
     specs = specs_from_schema(schema)
     for name in table.colnames:
         if name not in specs:
-            msg = (
-                f"table has a column {name!r} that this index lacks"
-                f"{nearest(name, specs)} Remove it, or create the index with "
-                "extra_columns"
-            )
+            then = "Remove it, or add it to the index with add_columns"
+            msg = f"table has a column {name!r} that this index lacks"
+            msg += nearest(name, specs, then=then)
             raise InvalidRowsError(msg)
     arrays = {}
     for name, spec in specs.items():
@@ -160,14 +159,16 @@ def columns_to_arrow(table, schema):
 def _check_keys(keys):
     if keys.null_count:
         row = int(np.flatnonzero(keys.is_null().to_numpy(zero_copy_only=False))[0])
-        msg = f"every row needs an {KEY}; row {row} has none"
+        msg = (
+            f"every row needs an {KEY}; row {row} has none: give it one or leave it out"
+        )
         raise InvalidRowsError(msg)
     counts = keys.value_counts()
     repeated = [c["values"].as_py() for c in counts if c["counts"].as_py() > 1]
     if repeated:
         msg = (
             f"{KEY} must be unique; {len(repeated)} are repeated in the table, "
-            f"among them {repeated[0]!r}"
+            f"among them {repeated[0]!r}; keep one row of each"
         )
         raise InvalidRowsError(msg)
 

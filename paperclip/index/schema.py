@@ -93,7 +93,7 @@ class Header:
         return cls(fingerprint, dimension, model, paperclip.__version__, created)
 
 
-def nearest(name, names):
+def nearest(name, names, *, then=""):
     """
     Return a hint that names the known name closest to an unknown one.
 
@@ -103,6 +103,8 @@ def nearest(name, names):
         What was asked for.
     names : iterable of str
         What there is.
+    then : str, optional
+        A sentence to follow.
 
     Returns
     -------
@@ -113,8 +115,8 @@ def nearest(name, names):
     lower = {known.lower(): known for known in names}
     close = get_close_matches(str(name).lower(), lower, n=1)
     if close:
-        return f"; did you mean {lower[close[0]]!r}?"
-    return f"; choose from {', '.join(names)}"
+        return f"; did you mean {lower[close[0]]!r}?{then and f' {then}'}"
+    return f"; choose from {', '.join(names)}{then and f'. {then}'}"
 
 
 def row_specs(extra_columns=None):

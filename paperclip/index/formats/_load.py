@@ -68,10 +68,8 @@ class Plan:
         rename = dict(rename or {})
         named = [*rename, vector, *(columns or ())]
         if vector not in schema.names:
-            msg = (
-                f"{source} has no column {vector!r} of vectors"
-                f"{nearest(vector, schema.names)} Name it with vector="
-            )
+            hint = nearest(vector, schema.names, then="Name it with vector=")
+            msg = f"{source} has no column {vector!r} of vectors{hint}"
             raise InvalidRowsError(msg)
         for name in named:
             if name not in schema.names:
@@ -90,7 +88,15 @@ class Plan:
         self.header = header
         specs = {new: spec_of(new, schema.field(old)) for old, new in self.names}
         extra = [spec for name, spec in specs.items() if name not in ROW_COLUMNS]
-        self.specs = row_specs(extra)
+        try:
+            self.specs = row_specs(extra)
+        except InvalidQueryError as exc:
+            what = str(exc).removeprefix("extra_columns has the name ")
+            msg = (
+                f"{source} has a column {what}; leave it out with columns=, or give it "
+                "another name with rename="
+            )
+            raise InvalidQueryError(msg) from exc
 
     def _names(self, schema, rename, columns):
         mirrored = {f"{name}.mask" for name in schema.names}

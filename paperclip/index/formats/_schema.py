@@ -161,4 +161,5 @@ def is_internal(name):
     answer : bool
         True for columns that an index computes itself.
     """
-    return name in INTERNAL or name.startswith("_healpix_")
+    # __index_level_0__ is the index of pandas
+    return name in INTERNAL or name.startswith(("_healpix_", "__index_level_"))

@@ -136,7 +136,8 @@ def fixture_load(tmp_path):
 
 
 def test_files_of_others(load):
-    index = load(foreign(), model="org/m")
+    index = load(foreign(__index_level_0__=pa.array([0, 1, 2])), model="org/m")
+    assert index.colnames[-1] == "name"
     table = index.to_table()
     assert table["obs_id"].tolist() == ["11", "12", "13"]
     assert table["s_ra"].tolist() == [10, 10, 5]
@@ -168,6 +169,12 @@ def vectors(*rows):
         ({}, {"rename": {**RENAME, "name": "s_ra"}}, InvalidQueryError, "two columns"),
         ({}, {"fingerprint": None}, InvalidQueryError, "does not say which model"),
         ({}, {"fingerprint": " "}, InvalidQueryError, "fingerprint must be a text"),
+        (
+            {"two words": pa.array([1, 2, 3])},
+            {},
+            InvalidQueryError,
+            "has a column 'two words'; a name .* only; leave it out with columns=",
+        ),
         (
             {"source_id": pa.array([11, 12, 11])},
             {},
