@@ -8,6 +8,7 @@ from astropy.table import Table
 from paperclip.exceptions import DataSetError, InvalidQueryError
 from paperclip.mast._journal import Journal, write_error
 from paperclip.training._answers import clean_words
+from paperclip.training._cells import read_csv
 from paperclip.utils.files import atomic_path
 
 __all__ = ["Output", "texts_file"]
@@ -123,8 +124,9 @@ def texts_file(path):
         if suffix == ".txt":
             lines = path.read_text(encoding="utf-8-sig").splitlines()
             return [line for line in lines if line.strip()]
-        options = {"converters": {"proposal_id": str}} if suffix == ".csv" else {}
-        return Table.read(path, format=kinds[suffix], **options)
+        if suffix == ".csv":
+            return read_csv(path, converters={"proposal_id": str})
+        return Table.read(path, format=kinds[suffix])
     except FileNotFoundError as exc:
         msg = f"there is no file {str(path)!r}"
         raise DataSetError(msg) from exc

@@ -5,10 +5,20 @@ import hashlib
 from difflib import get_close_matches
 
 import numpy as np
+from astropy.table import Table
 
 from paperclip.exceptions import InvalidQueryError
 
-__all__ = ["cell_value", "group_name", "has_text", "lot", "need_column", "some"]
+__all__ = [
+    "cell_value",
+    "group_name",
+    "has_text",
+    "is_words",
+    "lot",
+    "need_column",
+    "read_csv",
+    "some",
+]
 
 _NAMED = 5  # keys that a message names
 
@@ -63,6 +73,50 @@ def has_text(text):
     if isinstance(text, str):
         return bool(text.strip())
     return text is not None and len(text) > 0
+
+
+def is_words(value):
+    """
+    Tell whether a value is a text that files and tokenizers can take.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    answer : bool
+        False for what is blank or no str, and for halves of characters
+        (surrogates), which JSON can hold and UTF-8 cannot.
+    """
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def read_csv(path, **options):
+    """
+    Read a CSV file in UTF-8, also with the mark that spreadsheets put first.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file.
+    **options : object
+        For astropy's reader.
+
+    Returns
+    -------
+    table : `~astropy.table.Table`
+        Its rows.
+    """
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    return Table.read(lines, format="ascii.csv", **options)
 
 
 def group_name(parts, said):

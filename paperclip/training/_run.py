@@ -19,7 +19,7 @@ from ._frozen import FrozenFeatures
 from ._optim import Average, interpolated, make_optimizer, rate, set_rate
 from ._process import find_process
 from ._records import CaptionLog, History, data_hash, environment
-from ._runinput import pair_list, read_parts, refuse_other_run
+from ._runinput import check_sources, pair_list, read_parts, refuse_other_run
 from ._steps import Stepper
 from ._trackers import make_trackers
 from ._validate import make_validator
@@ -111,10 +111,9 @@ class Run:
             pairs = pairs.limit_groups(config.data.max_per_group, seed=config.run.seed)
         if config.data.limit is not None:
             pairs = pairs[: config.data.limit]
-        sources = [name for name, weight in config.captions.sources.items() if weight]
-        pairs.check(min_groups=2, sources=sources)
+        check_sources(pairs, config.captions.sources)
         pairs, self.failed = readable_pairs(pairs, workers=config.run.workers)
-        pairs.check(min_groups=2, sources=sources)
+        check_sources(pairs, config.captions.sources)
         if validation is not None:
             validation = pair_list("validation", validation)
         self.validation = validation if validation is not None and validation else None

@@ -2,6 +2,7 @@
 """What a run is given: pairs, and settings that it may have had before."""
 
 import warnings
+from difflib import get_close_matches
 
 from paperclip.exceptions import (
     CheckpointError,
@@ -13,9 +14,9 @@ from paperclip.exceptions import (
 from ._validate import warn_of_no_figures
 from .config import LOGISTICS
 from .pairs import PairList
-from .tables import read_pairs
+from .tables import SOURCES, read_pairs
 
-__all__ = ["pair_list", "read_parts", "refuse_other_run"]
+__all__ = ["check_sources", "pair_list", "read_parts", "refuse_other_run"]
 
 _NAMED = 3
 # what may differ when a run goes on
@@ -30,6 +31,39 @@ def pair_list(name, pairs):
         msg = f"{name} must be a PairList, got {type(pairs).__name__}"
         raise InvalidQueryError(msg)
     return PairList(pairs)
+
+
+def check_sources(pairs, sources):
+    """
+    Refuse caption sources that are misspelt, and pairs without a text.
+
+    Parameters
+    ----------
+    pairs : `~paperclip.training.PairList`
+        What a run is trained on.
+    sources : mapping
+        Caption source to weight.
+
+    Raises
+    ------
+    InvalidQueryError
+        If no pair has a source, and it is none of the usual ones.
+    DataSetError
+        If there are too few groups or a pair has no text of the sources.
+    """
+    wanted = [name for name, weight in sources.items() if weight]
+    there = pairs.sources()
+    known = [*there, *(name for name in (*SOURCES, "metadata") if name not in there)]
+    for name in wanted:
+        if pairs and name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            msg = (
+                f"captions.sources names {name!r}, which no pair has{hint} There are "
+                f"{list(there)}"
+            )
+            raise InvalidQueryError(msg)
+    pairs.check(min_groups=2, sources=wanted)
 
 
 def read_parts(settings, *, validation=True):

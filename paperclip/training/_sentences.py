@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["category_of", "metadata_sentences", "sentence_spans"]
+__all__ = ["category_of", "metadata_sentences", "sentence_spans", "speaks"]
 
 # what a full stop does not end a sentence after, in abstracts of proposals
 _ABBREVIATIONS = frozenset(
@@ -179,3 +179,26 @@ def category_of(meta):
         Blank if it is missing.
     """
     return _plain(meta.get("category"))
+
+
+def speaks(pair, sources):
+    """
+    Tell whether a pair has a text to read.
+
+    Parameters
+    ----------
+    pair : `~paperclip.training.Pair`
+        Any pair.
+    sources : sequence of str or None
+        Caption sources that count, all if None; "metadata" can be written.
+
+    Returns
+    -------
+    answer : bool
+        True if it has one.
+    """
+    if sources is None:
+        return bool(pair.texts)
+    if any(source in pair.texts for source in sources):
+        return True
+    return "metadata" in sources and bool(metadata_sentences(pair.meta))

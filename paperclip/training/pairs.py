@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Pairs of a picture and texts, from a data set or from any table."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,12 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from paperclip.exceptions import DataSetError, InvalidQueryError
+from paperclip.exceptions import DataSetError, FailedRowsWarning, InvalidQueryError
 
-from ._cells import cell_value, group_name, has_text, lot, need_column, some
+from ._cells import (
+    cell_value,
+    group_name,
+    has_text,
+    is_words,
+    lot,
+    need_column,
+    some,
+)
+from ._sentences import speaks
 from .sampler import group_codes
 
 __all__ = ["Pair", "PairList"]
+
+_WORDS = "a str that is not blank and valid Unicode"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +53,7 @@ class Pair:
     Raises
     ------
     DataSetError
-        If the key or the group is blank, or a text is blank or no str.
+        If the key, the group or a text is blank, no str or no valid Unicode.
     """
 
     key: str
@@ -53,17 +65,17 @@ class Pair:
     def __post_init__(self):
         for name in ("key", "group"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not value.strip():
-                msg = f"{name} of a pair must be a str that is not blank, got {value!r}"
+            if not is_words(value):
+                msg = f"{name} of a pair must be {_WORDS}, got {value!r}"
                 raise DataSetError(msg)
         texts = {}
         for source, values in self.texts.items():
             values = (values,) if isinstance(values, str) else tuple(values)
             for place, text in enumerate(values):
-                if not isinstance(text, str) or not text.strip():
+                if not is_words(text):
                     msg = (
                         f"pair {self.key!r}: text {place} of source {source!r} must be "
-                        f"a str that is not blank, got {text!r}; leave it out"
+                        f"{_WORDS}, got {text!r}; leave it out"
                     )
                     raise DataSetError(msg)
             if values:
@@ -222,7 +234,7 @@ class PairList(Sequence):
                 f"{some(sorted(groups))}; add pairs of other proposals"
             )
             raise DataSetError(msg)
-        silent = [pair.key for pair in self._pairs if not _speaks(pair, sources)]
+        silent = [pair.key for pair in self._pairs if not speaks(pair, sources)]
         if silent:
             wanted = "" if sources is None else f" of the sources {list(sources)}"
             msg = (
@@ -243,7 +255,7 @@ class PairList(Sequence):
         """
         Make pairs from the rows of a table.
 
-        Rows without a picture or without any text are left out.
+        Rows without a picture or without any text are left out, with a warning.
 
         Parameters
         ----------
@@ -258,7 +270,7 @@ class PairList(Sequence):
             ``["obs_collection", "proposal_id"]``. Where it is missing, pairs
             with the same texts form a group.
         key : str, optional
-            Column with unique keys; the number of the row by default.
+            Column with unique keys; where there is none, the number of the row.
         folder : path-like, optional
             What relative paths start from.
         meta : sequence of str, optional
@@ -275,6 +287,11 @@ class PairList(Sequence):
             If a column does not exist; the nearest one is named.
         DataSetError
             If keys are not unique.
+
+        Warns
+        -----
+        FailedRowsWarning
+            If rows are left out; the first ones are named, counted from 0.
         """
         if not isinstance(texts, Mapping):
             texts = {
@@ -285,18 +302,20 @@ class PairList(Sequence):
         wanted = [path, *texts.values(), *groups, *kept, *([key] if key else [])]
         for name in wanted:
             need_column(table, name)
-        pairs = []
+        pairs, lost = [], []
         for number, row in enumerate(table):
             picture = cell_value(row[path])
             said = {source: cell_value(row[column]) for source, column in texts.items()}
             said = {source: text for source, text in said.items() if has_text(text)}
             if picture is None or not said:
+                lost.append(number)
                 continue
             if isinstance(picture, str):
                 picture = Path(folder, picture) if folder is not None else Path(picture)
+            name = cell_value(row[key]) if key else None
             pairs.append(
                 Pair(
-                    key=str(row[key]) if key else f"{number:08d}",
+                    key=f"{number:08d}" if name is None else str(name),
                     picture=picture,
                     texts=said,
                     group=group_name([cell_value(row[name]) for name in groups], said),
@@ -307,6 +326,10 @@ class PairList(Sequence):
                     },
                 )
             )
+        if lost:
+            msg = f"{len(lost)} of {len(table)} rows have no picture or no text"
+            msg = f"{msg} and are left out: {some(lost)}"
+            warnings.warn(msg, FailedRowsWarning, stacklevel=2)
         return cls(pairs)
 
     @classmethod
@@ -371,16 +394,6 @@ class PairList(Sequence):
                     )
                 )
         return cls(pairs)
-
-
-def _speaks(pair, sources):
-    if sources is None:
-        return bool(pair.texts)
-    if any(source in pair.texts for source in sources):
-        return True
-    from ._sentences import metadata_sentences
-
-    return "metadata" in sources and bool(metadata_sentences(pair.meta))
 
 
 def _is_lost(picture):

@@ -13,6 +13,7 @@ from astropy.utils.exceptions import AstropyWarning
 from paperclip.exceptions import DataSetError, InvalidQueryError
 from paperclip.utils.files import atomic_path
 
+from ._cells import read_csv
 from .loader import read_picture
 from .pairs import PairList
 
@@ -24,7 +25,8 @@ _FORMATS = {
     ".parquet": "parquet",
     ".vot": "votable",
 }
-_TEXTS = ("abstract", "summary", "title", "caption", "description", "label")
+SOURCES = ("abstract", "summary", "title", "caption", "description", "label")
+"""Columns that are read as texts."""
 _GROUPS = ("group", "proposal_id", "programme", "object_name", "target_name")
 _SPLITS = ("train", "validation", "test")
 _SHARES = {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -61,17 +63,22 @@ def read_pairs(source, split=None):
         If the file is no table or lacks a column; the message names it.
     DataSetError
         If there is no data set, or the split has no pairs.
+
+    Warns
+    -----
+    FailedRowsWarning
+        If rows have no picture or no text; they are left out.
     """
     source = Path(source).expanduser()
     if source.is_dir():
         return _from_folder(source, split)
     table = _read_table(source)
     names = {name.lower(): name for name in table.colnames}
-    texts = [name for name in _TEXTS if name in names]
+    texts = [name for name in SOURCES if name in names]
     groups = [name for name in _GROUPS if name in names]
     for wanted, found, hint in (
         ("path", [n for n in ("path",) if n in names], "the file of the picture"),
-        (f"one of {', '.join(_TEXTS)}", texts, "what is said of the picture"),
+        (f"one of {', '.join(SOURCES)}", texts, "what is said of the picture"),
         (f"one of {', '.join(_GROUPS)}", groups, "what belongs together"),
     ):
         if not found:
@@ -139,7 +146,7 @@ def write_pairs(pairs, folder):
         msg = f"{folder} must be a new or an empty folder"
         raise DataSetError(msg)
     (folder / "pictures").mkdir(parents=True)
-    sources = [name for name in _TEXTS if name in pairs.sources()]
+    sources = [name for name in SOURCES if name in pairs.sources()]
     rows = {name: [] for name in ("key", "path", "group", "split", *sources)}
     for number, (pair, part) in enumerate(
         zip(pairs, _dealt(pairs.groups), strict=True)
@@ -180,16 +187,16 @@ def _read_table(source):
     if not source.is_file():
         msg = f"{source}: there is no such data set or table"
         raise InvalidQueryError(msg)
-    # a CSV column of numbers such as 0012 must stay what it is
-    options = {"converters": {"*": str}} if kind == "ascii.csv" else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
-            table = Table.read(source, format=kind, **options)
+            if kind == "ascii.csv":
+                # a column of numbers such as 0012 must stay what it is
+                return read_csv(source, converters={"*": str})
+            return Table.read(source, format=kind)
     except (OSError, ValueError, TypeError, LookupError) as exc:
         msg = f"{source} cannot be read as a table: {exc}"
         raise InvalidQueryError(msg) from exc
-    return table
 
 
 def _dealt(groups):

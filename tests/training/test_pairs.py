@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
 
-from paperclip.exceptions import DataSetError, InvalidQueryError
+from paperclip.exceptions import DataSetError, FailedRowsWarning, InvalidQueryError
 from paperclip.training import Pair, PairList
 
 
@@ -29,13 +29,14 @@ def table():
 
 
 def test_table_of_pairs():
-    pairs = PairList.from_table(
-        table(),
-        texts={"abstract": "abstract", "title": "obs_title"},
-        group=["obs_collection", "proposal_id"],
-        folder="/data",
-        meta=["s_ra", "obs_collection"],
-    )
+    with pytest.warns(FailedRowsWarning, match="1 of 4 rows .* are left out: 1$"):
+        pairs = PairList.from_table(
+            table(),
+            texts={"abstract": "abstract", "title": "obs_title"},
+            group=["obs_collection", "proposal_id"],
+            folder="/data",
+            meta=["s_ra", "obs_collection"],
+        )
     assert pairs.keys == ["00000000", "00000002", "00000003"]
     assert pairs[0].picture == Path("/data/a.jpg")
     assert pairs[0].texts == {"abstract": ("A.",), "title": ("T",)}
@@ -47,6 +48,13 @@ def test_table_of_pairs():
     assert pairs.sources() == {"abstract": 3, "title": 2}
     assert pairs.group_codes.tolist() == [0, 1, 2]
     assert repr(pairs) == "<PairList: 3 pairs of 3 groups>"
+
+
+def test_rows_without_a_key_are_told_by_their_number():
+    rows = table()[2:]
+    rows["name"] = MaskedColumn(["mine", ""], mask=[False, True])
+    pairs = PairList.from_table(rows, texts="abstract", group="proposal_id", key="name")
+    assert pairs.keys == ["mine", "00000001"]
 
 
 def test_pairs_without_a_proposal_are_grouped_by_their_text():
@@ -97,13 +105,13 @@ def test_bad_pairs():
         make(" ")
     with pytest.raises(DataSetError, match=r"group of a pair must be .*, got None"):
         make("a", None)
-    match = (
-        "pair 'a': text 1 of source 'summary' must be a str that is not blank, got ' '"
-    )
+    match = "pair 'a': text 1 of source 'summary' must be a str that is not blank"
     with pytest.raises(DataSetError, match=match):
         make("a", summary=["S.", " "])
     with pytest.raises(DataSetError, match=r"text 0 of source 'summary'.*got 3"):
         make("a", summary=[3])
+    with pytest.raises(DataSetError, match=r"must be .* valid Unicode, got 'A \\udc80"):
+        make("a", abstract="A \udc80 star.")
     assert "title" not in make("a", title=[], abstract="A.").texts
 
 

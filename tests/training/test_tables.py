@@ -92,6 +92,15 @@ def test_numbers_in_a_csv_stay_texts(tmp_path):
     assert pair.picture == tmp_path / "a.png"
 
 
+def test_csv_of_a_spreadsheet(tmp_path):
+    """It begins with a byte order mark, and texts may have several lines."""
+    content = '\ufeffpath,title,group\r\na.png,"Caf\u00e9, a\r\nstar",g\r\n'
+    (tmp_path / "t.csv").write_bytes(content.encode())
+    (pair,) = read_pairs(tmp_path / "t.csv")
+    assert pair.picture == tmp_path / "a.png"
+    assert pair.texts == {"title": ("Caf\u00e9, a\nstar",)}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -506,6 +506,12 @@ def test_mostly_unreadable_pictures(base, tmp_path):
         ({"optim.batch_size": 64}, 48, DataSetError, "batch_size must be at most"),
         ({}, 2, DataSetError, "at least 2 groups"),
         (
+            {"captions.sources": {"abstrct": 1.0, "title": 0.5}},
+            48,
+            InvalidQueryError,
+            "names 'abstrct', which no pair has; did you mean 'abstract'",
+        ),
+        (
             {"optim.steps": None, "optim.epochs": 0.1},
             48,
             InvalidQueryError,
