@@ -2,6 +2,7 @@
 """The commands that train models and judge them."""
 
 import argparse
+import functools
 import os
 import sys
 from pathlib import Path
@@ -98,9 +99,10 @@ def _train(args):
         args.fail("name what to train on, for example --data DATASET")
     show_status("reading the pairs and loading the model ...")
     try:
-        result = finetune(config, resume=args.resume, callbacks=[_show_progress])
+        show = functools.partial(_show_progress, config.run.metric)
+        result = finetune(config, resume=args.resume, callbacks=[show])
     except KeyboardInterrupt:
-        say(f"the same command goes on from the last checkpoint in {config.run.output}")
+        _say_what_is_kept(config.run.output)
         raise
     if os.environ.get("RANK", "0") == "0":
         facts = {
@@ -128,12 +130,19 @@ def _places(args):
     return files[0] if files else None, folders[0] if folders else None
 
 
-def _show_progress(progress):
+def _say_what_is_kept(output):
+    if (Path(output).expanduser() / "checkpoints" / "last").is_file():
+        say(f"the same command goes on from the last checkpoint in {output}")
+    else:
+        say(f"there is no checkpoint in {output} yet; the same command begins anew")
+
+
+def _show_progress(metric, progress):
     left = _duration(progress.seconds_left)
     line = f"step {progress.step} of {progress.steps}, loss {progress.loss:.3f}"
     if progress.metrics:
-        name, value = next(iter(progress.metrics.items()))
-        say(f"{line}, {name} {value:.3f}, {left} left")
+        value = progress.metrics[metric]
+        say(f"{line}, {metric} {value:.3f}, {left} left")
     else:
         pace = progress.samples_per_second
         show_status(f"{line}, {pace:.3g} pairs per second, {left} left ...")

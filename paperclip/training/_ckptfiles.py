@@ -36,7 +36,8 @@ def write_error(path, exc):
     """
     msg = (
         f"{path} cannot be written ({exc.strerror or exc}); the last checkpoint is "
-        "intact. Make room and start the run again, it goes on from there"
+        "intact. Make room, or see that the directory can be written, and start the "
+        "run again, it goes on from there"
     )
     return CheckpointWriteError(msg)
 

@@ -53,6 +53,9 @@ class Run:
             raise InvalidQueryError(msg)
         self.config = config
         self.directory = Path(config.run.output).expanduser()
+        if self.directory.is_file():
+            msg = f"run.output must be a directory, got the file {self.directory}"
+            raise InvalidQueryError(msg)
         self.checkpoints = self.directory / "checkpoints"
         self.resume = resume
         self._given = pairs, validation
@@ -86,7 +89,9 @@ class Run:
         if self.process.is_main:
             self._open_validator()
             self._write_facts()
-            self.trackers = make_trackers(config.run.log, self.directory, config)
+            self.trackers = make_trackers(
+                config.run.log, self.directory, config, step=self.step
+            )
 
     def _open_validator(self):
         if self.validation is not None:

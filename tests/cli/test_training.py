@@ -4,6 +4,9 @@
 import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -112,6 +115,21 @@ def test_train_evaluate_save_push(train, run, data, tmp_path, monkeypatch):
             stream.write("\nMade with care.\n")
         assert run("model", "push", "mine", "me/mine", "--update")[0] == 0
         assert len(hub.repos["me/mine"]) == 3
+
+
+def test_interrupted_commands_say_what_is_kept(data, tiny, tmp_path):
+    """Ctrl-C is 130 for the shell."""
+    words = ["train", "run3", "--data", data, "--model", tiny, *FAST]
+    words += ["--set", "optim.steps=100000", "--set", "run.patience=none"]
+    command = [sys.executable, "-m", "paperclip", *map(str, words)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    first = next(line for line in process.stderr if line.startswith("step"))
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert "step 3 of 100000, loss" in first
+    assert process.returncode == 130
+    assert "goes on from the last checkpoint in run3" in err
+    assert "Traceback" not in err
 
 
 def test_a_file_of_settings(train, run, tmp_path):

@@ -252,11 +252,43 @@ def test_patience_ends_a_run(base, tmp_path):
     assert (again.steps, again.best) == (result.steps, result.best)
 
 
+class Kill(BaseException):
+    """What ends a run in the middle."""
+
+
+def interrupted(config, step):
+    """Make a run that is killed behind a step and goes on."""
+
+    def kill(progress):
+        if progress.step == step:
+            raise Kill
+
+    with pytest.raises(Kill):
+        finetune(config, pairs=tiny_pairs(), callbacks=[kill])
+    return finetune(config, pairs=tiny_pairs())
+
+
 def test_curves_go_to_tensorboard(base, tmp_path):
+    """Each step once, also those that a killed run does again."""
     pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     config = tiny_config(base, tmp_path, {"run.log": ["tensorboard"]})
-    finetune(config, pairs=tiny_pairs(), validation=tiny_pairs(16, 1))
-    assert list((tmp_path / "tensorboard").glob("events.*"))
+    result = interrupted(config, 7)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    curve = events.Scalars("train/loss")
+    assert [event.step for event in curve] == list(range(1, 13))
+    losses = [event.value for event in curve]
+    np.testing.assert_allclose(losses, result.history["loss"], rtol=1e-6)
+
+
+def test_curves_go_to_one_run_of_wandb(base, tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    interrupted(tiny_config(base, tmp_path, {"run.log": ["wandb"]}), 7)
+    names = {path.name for path in (tmp_path / "wandb").rglob("run-*.wandb")}
+    assert len(names) == 1
 
 
 def test_best_checkpoints_are_kept(base, tmp_path):
@@ -333,9 +365,6 @@ def test_killed_before_the_best_is_marked(base, tmp_path, monkeypatch):
     changes |= {"run.metric": "validation_loss", "run.metric_mode": "min"}
     config = tiny_config(base, tmp_path, changes, {"model.ema": 0.0})
     parts = {"pairs": tiny_pairs(), "validation": tiny_pairs(16, 1)}
-
-    class Kill(BaseException):
-        pass
 
     def kill(folder, found):
         if found.step == 6:
@@ -522,6 +551,12 @@ def test_mostly_unreadable_pictures(base, tmp_path):
 def test_what_cannot_be_trained(base, tmp_path, changes, n, error, match):
     with pytest.raises(error, match=match):
         finetune(tiny_config(base, tmp_path, changes), pairs=tiny_pairs(n))
+
+
+def test_file_in_the_place_of_a_run(base, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    with pytest.raises(InvalidQueryError, match=r"run\.output must be a directory"):
+        finetune(tiny_config(base, tmp_path / "run"), pairs=tiny_pairs())
 
 
 def test_no_pairs_and_no_path(base, tmp_path):
