@@ -11,6 +11,15 @@ from paperclip.cli.terminal import say, show_status
 __all__ = ["APPROXIMATE"]
 
 _MOST = 1 << 20  # bytes of a file of queries
+_VIEW = {
+    "share": ("rows kept", ".3g"),
+    "limit": ("rows wanted", None),
+    "nprobes": ("partitions", None),
+    "candidates": ("candidates", ".3g"),
+    "recall": ("recall", ".3f"),
+    "time": ("time", ".2f"),
+    "exact_time": ("exact time", ".2f"),
+}
 
 
 def _number(text):
@@ -81,12 +90,19 @@ def _ann(args):
         return 0
     if args.show:
         table = index.ann_info()
+        if table.meta["kind"] is None:
+            say(
+                "there is no approximate index, so all searches are exact; "
+                f"'paperclip index ann {args.uri}' makes one"
+            )
+            if destination.format == "text":
+                return 0
     else:
         if "texts" in options:
             options["queries"] = _vectors(args, index, options.pop("texts"))
         table = index.create_ann(**options, progress=_tell)
     heading = [(name.replace("_", " "), value) for name, value in table.meta.items()]
-    destination.write(table, heading=heading)
+    destination.write(table, view=_VIEW, heading=heading)
     return 0
 
 

@@ -44,6 +44,9 @@ def test_make_show_and_drop(run, index, tmp_path):
     code, out, _ = run(index.uri, "--show", "--format", "json")
     assert code == 0
     assert json.loads(out)["rows"] == []
+    code, out, err = run(index.uri, "--show")
+    assert (code, out) == (0, "")
+    assert f"all searches are exact; 'paperclip index ann {index.uri}' makes one" in err
     texts = tmp_path / "texts.txt"
     texts.write_text("spiral galaxy\n\nstar cluster with dust\n", encoding="utf-8")
     code, out, err = run(
@@ -53,6 +56,9 @@ def test_make_show_and_drop(run, index, tmp_path):
     assert "kind" in out
     assert "fast" in out
     assert "partitions" in out
+    assert "rows kept rows wanted partitions candidates recall time exact time" in (
+        " ".join(out.split())
+    )
     code, out, _ = run(index.uri, "--show", "--format", "json")
     rows = json.loads(out)["rows"]
     assert {row["limit"] for row in rows if row["share"] == 1} == {10, 100, 1000}
