@@ -125,6 +125,13 @@ def test_query_prints_the_main_columns(run, model, uri):
     assert f"5 observations of {expected.meta['n_props']} programmes; 12 in" in err
 
 
+def test_rows_without_targets_are_named_by_their_ids(run):
+    """Pictures of one's own could not be told apart."""
+    _, out, _ = run("query", "x", "--where", "target_name IS NULL")
+    assert out.split()[:3] == ["rank", "obs_id", "target"]
+    assert "obs-05" in out
+
+
 def test_words_need_no_quotes(run):
     assert run("query", "spiral", "galaxy") == run("query", "spiral galaxy")
 

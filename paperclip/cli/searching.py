@@ -54,6 +54,7 @@ _TERMS = {
     "percentile": ("percentile", ".1f"),
     "probability": ("probability", ".3f"),
 }
+_KEY = "obs_id"
 _DRAWN = 200  # rows of one mosaic
 _DOTS = 150  # per inch of a picture
 
@@ -149,7 +150,7 @@ def _query(args):
     show_status("loading the model and searching ...")
     session = _session(args, index=args.index)
     table = session.query_text(" ".join(args.text), limit=args.limit, **conditions)
-    destination.write(table, view=_FOUND)
+    destination.write(table, view=_view_of(table))
     programmes = table.meta.get("n_props")
     of = f" of {_plural(programmes, 'programme')}" if programmes else ""
     say(
@@ -159,6 +160,16 @@ def _query(args):
     if args.mosaic is not None:
         _draw_mosaic(table, args)
     return 0
+
+
+def _view_of(table):
+    """Return the columns of the text, with the id where no target is known."""
+    import numpy as np
+
+    if not len(table) or not np.all(getattr(table["target_name"], "mask", False)):
+        return _FOUND
+    rank, *others = _FOUND.items()
+    return dict([rank, (_KEY, (_KEY, None)), *others])
 
 
 def _draw_mosaic(table, args):
