@@ -168,6 +168,9 @@ def _delete(args):
     before = index.version
     number = index.delete(args.ids or None, where=args.where)
     text = f"deleted {_rows(number)}; {args.uri} has {_rows(len(index))}"
+    absent = len(set(args.ids)) - number
+    if args.ids and absent:
+        text += f"; OBS_ID that were not in it: {absent}"
     if number:
         text += f"; 'paperclip index restore {args.uri} {before}' brings them back"
     say(text)

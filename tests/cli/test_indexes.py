@@ -50,11 +50,12 @@ def test_versions(run, uri):
 def test_delete_and_restore(run, uri):
     code, out, err = run("delete", uri, "a", "nobody")
     assert (code, out) == (0, "")
-    assert f"deleted 1 row; {uri} has 2 rows; 'paperclip index restore {uri} 2'" in err
+    said = f"deleted 1 row; {uri} has 2 rows; OBS_ID that were not in it: 1; "
+    assert f"{said}'paperclip index restore {uri} 2'" in err
     _, _, err = run("delete", uri, "--where", "instrument_name = 'NIRCAM'")
     assert "deleted 1 row;" in err
     _, _, err = run("delete", uri, "nobody")
-    assert err == f"deleted 0 rows; {uri} has 1 row\n"
+    assert err == f"deleted 0 rows; {uri} has 1 row; OBS_ID that were not in it: 1\n"
     code, _, err = run("restore", uri, "2")
     assert code == 0
     assert "version 5 is what 2 was: 3 rows; 'paperclip index restore" in err
