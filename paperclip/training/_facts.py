@@ -62,15 +62,19 @@ def _recorded_data(run):
     train = {name: environment.get(name) for name in ("pairs", "groups")}
     splits = {"train": train}
     if environment.get("validation_pairs"):
-        splits["validation"] = {"pairs": environment["validation_pairs"]}
+        held = {"pairs": environment["validation_pairs"]}
+        splits["validation"] = held | {"groups": environment.get("validation_groups")}
     named = {"name": names} if names else {}
     return {**named, "hash": environment["data_hash"], "splits": splits}
 
 
 def recorded_metrics(run):
-    """Return the figures of the step that was taken, as the run wrote them."""
+    """Return the figures of the model, as the run wrote them."""
     environment = {} if run is None else read_object(run / "environment.json")
-    best = (environment.get("finished") or {}).get("best")
+    finished = environment.get("finished") or {}
+    best = finished.get("best")
+    if "metrics" in finished:  # of a result that is between base and that step
+        return {n: v for n, v in finished["metrics"].items() if np.isfinite(v)}
     if best is None or not (run / "history.parquet").is_file():
         return {}
     from astropy.table import Table

@@ -19,13 +19,17 @@ from ._frozen import FrozenFeatures
 from ._optim import Average, interpolated, make_optimizer, rate, set_rate
 from ._process import find_process
 from ._records import CaptionLog, History, data_hash, environment
-from ._runinput import check_sources, pair_list, read_parts, refuse_other_run
+from ._runinput import (
+    check_sources,
+    make_loader,
+    pair_list,
+    read_parts,
+    refuse_other_run,
+)
 from ._steps import Stepper
 from ._trackers import make_trackers
 from ._validate import make_validator
-from .augment import Augmentation
-from .captions import CaptionMixer
-from .loader import Loader, readable_pairs, shuffled_pairs
+from .loader import readable_pairs, shuffled_pairs
 from .losses import clamp_log_scale
 from .model import build_trainable
 from .sampler import Batches
@@ -84,7 +88,9 @@ class Run:
         self.stepper = Stepper(
             config, self.model, self.process, self.optimizer, self.frozen
         )
-        self.loader = self._make_loader()
+        self.loader = make_loader(
+            config, self.model, self.pairs, self.order, self.frozen
+        )
         self.validator = None
         if self.process.is_main:
             self._open_validator()
@@ -203,32 +209,6 @@ class Run:
             "base": self._identity(),
         }
 
-    def _make_loader(self):
-        config, model = self.config, self.model
-        size = model.preprocessing.size
-        mixer = CaptionMixer(
-            config.captions,
-            lambda text: len(model.reader.ids(text)),
-            model.reader.context_length,
-        )
-        augmentation = Augmentation(
-            config.augment,
-            size=size[0] if size[0] == size[1] else None,
-            fill=model.preprocessing.fill,
-        )
-        return Loader(
-            self.pairs,
-            self.order,
-            mixer,
-            augmentation,
-            model.reader,
-            model.preprocessing,
-            seed=config.run.seed,
-            trim=model.trim,
-            workers=config.run.workers,
-            frozen=self.frozen,
-        )
-
     def _write_facts(self, **more):
         facts = environment(
             seed=self.config.run.seed,
@@ -236,7 +216,10 @@ class Run:
             data_hash=self.data_hash,
             pairs=len(self.pairs),
             groups=len(set(self.pairs.groups)),
-            validation_pairs=len(self.validation) if self.validation else 0,
+            validation_pairs=len(self.validation or ()),
+            validation_groups=len(
+                set(self.validation.groups if self.validation else ())
+            ),
             base={"name": self.model.name, "digests": self._identity()},
             left_out=self.failed,
             processes=self.process.world,
@@ -370,26 +353,31 @@ class Run:
             raise cp.write_error(self.directory, exc) from exc
 
     def export(self):
-        """Write the model of the best step; return its checkpoint."""
+        """Write the model of the best step; return the step and its figures."""
         self.process.agree(0.0)  # the main process has written its files
         best = cp.best_checkpoint(self.checkpoints)
         cp.load_weights(best, self.model)
+        finished = {"step": self.step, "best": best.step}
+        metrics = best.metrics
         if self.base is not None:
             share = self.config.model.wise
             targets = self.model.changing()
             for name, tensor in interpolated(targets, self.base, share).items():
                 targets[name].copy_(tensor)
+            # the figures of the step are those of the trained weights alone
+            metrics = {} if self.validator is None else self.validator()
+            finished["metrics"] = metrics
         self.model.towers.eval()
         if self.process.is_main:
             try:
                 write_model(self.model, self.directory / "model")
             except OSError as exc:
                 raise cp.write_error(self.directory / "model", exc) from exc
-            self._write_facts(finished={"step": self.step, "best": best.step})
+            self._write_facts(finished=finished)
         self.process.agree(0.0)
         if self.frozen is not None:
             self.frozen.close(remove=True)
-        return best
+        return best.step, metrics
 
     def close(self):
         """End what was begun."""

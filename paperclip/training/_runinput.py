@@ -12,11 +12,20 @@ from paperclip.exceptions import (
 )
 
 from ._validate import warn_of_no_figures
+from .augment import Augmentation
+from .captions import CaptionMixer
 from .config import LOGISTICS
+from .loader import Loader
 from .pairs import PairList
 from .tables import SOURCES, read_pairs
 
-__all__ = ["check_sources", "pair_list", "read_parts", "refuse_other_run"]
+__all__ = [
+    "check_sources",
+    "make_loader",
+    "pair_list",
+    "read_parts",
+    "refuse_other_run",
+]
 
 _NAMED = 3
 # what may differ when a run goes on
@@ -119,6 +128,53 @@ def read_parts(settings, *, validation=True):
 def _joined(paths, split):
     parts = [read_pairs(path, split) for path in paths]
     return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
+
+
+def make_loader(config, model, pairs, order, frozen):
+    """
+    Make what reads the batches of a run.
+
+    Parameters
+    ----------
+    config : `~paperclip.training.TrainingConfig`
+        Settings.
+    model : paperclip.training.model.Trainable
+        Has the tokenizer and the size of the pictures.
+    pairs : `~paperclip.training.PairList`
+        What it is trained on.
+    order : `~paperclip.training.Batches`
+        The part of this process.
+    frozen : paperclip.training._frozen.FrozenFeatures or None
+        Knows pictures that need not be read again.
+
+    Returns
+    -------
+    loader : paperclip.training.loader.Loader
+        Ready to begin anywhere.
+    """
+    size = model.preprocessing.size
+    mixer = CaptionMixer(
+        config.captions,
+        lambda text: len(model.reader.ids(text)),
+        model.reader.context_length,
+    )
+    augmentation = Augmentation(
+        config.augment,
+        size=size[0] if size[0] == size[1] else None,
+        fill=model.preprocessing.fill,
+    )
+    return Loader(
+        pairs,
+        order,
+        mixer,
+        augmentation,
+        model.reader,
+        model.preprocessing,
+        seed=config.run.seed,
+        trim=model.trim,
+        workers=config.run.workers,
+        frozen=frozen,
+    )
 
 
 def refuse_other_run(found, now):

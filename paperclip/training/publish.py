@@ -301,7 +301,7 @@ def _check_target(directory, model, *, overwrite):
     if not overwrite or others:
         held = f" beside {', '.join(others[:3])}" if others else ""
         msg = f"{directory} holds a saved model{held}; name a new directory" + (
-            "" if others else " or overwrite it (overwrite=True)"
+            "" if others else " or overwrite it (overwrite=True, --overwrite)"
         )
         raise InvalidQueryError(msg)
 

@@ -8,7 +8,8 @@ A run is a directory (``run.output``):
     The whole configuration.
 ``environment.json``
     Versions of packages, machine, seed, hash of the data and of the base model,
-    pairs that were left out; ``finished`` holds the last step and the best one.
+    pairs that were left out; ``finished`` holds the last step and the best one, and
+    the figures of the result with ``model.wise`` below 1.
 ``history.parquet``
     One row per step: ``step, epoch, loss, lr, logit_scale, grad_norm, failed,
     seconds, samples_per_second``, and the figures on validation pairs where there
@@ -50,7 +51,8 @@ class TrainingResult:
     best : int
         Step whose weights were taken.
     metrics : dict of str to float
-        Figures on validation pairs in that step; empty without such pairs.
+        Figures on validation pairs in that step, of the result itself with
+        ``model.wise`` below 1; empty without such pairs.
     history : `~astropy.table.Table`
         The curve, one row per step.
     steps : int
@@ -162,7 +164,9 @@ def finetune(config, *, pairs=None, validation=None, resume=True, callbacks=()):
     -----
     With ``torchrun`` or ``accelerate launch`` every process calls this with
     the same arguments. They share each batch, and the loss is that of the whole
-    batch, so the curve does not depend on their number.
+    batch, so the curve does not depend on their number, but for models with
+    dropout, which each process draws for its part. The same holds for
+    ``optim.accumulate``, which changes neither the loss nor its wrong answers.
 
     After a kill, the run goes on from its last checkpoint and ends with the same
     weights, bit for bit on the same machine with the same number of threads.
@@ -235,11 +239,11 @@ def _progress(run, figures, metrics, pace):
 
 def _finish(run):
     """Write the model of the best step."""
-    best = run.export()
+    best, metrics = run.export()
     return TrainingResult(
         directory=run.directory,
-        best=best.step,
-        metrics={k: v for k, v in best.metrics.items() if math.isfinite(v)},
+        best=best,
+        metrics={k: v for k, v in metrics.items() if math.isfinite(v)},
         history=run.history.table(),
         steps=run.step,
         stopped="patience" if run.stopped else "steps",

@@ -63,6 +63,7 @@ def fixture_finished(tiny, tmp_path):
     }
     TrainingConfig.recipe("default").replace(changes).to_file(run / "config.toml")
     facts = {"data_hash": "a", "pairs": 9, "groups": 3, "validation_pairs": 2}
+    facts |= {"validation_groups": 1}
     facts |= {"left_out": {"x": "/home/somebody/x.png"}, "machine": "x86_64"}
     (run / "environment.json").write_text(json.dumps(facts))
     return run
@@ -132,7 +133,10 @@ def test_the_manifest_says_how_it_was_made(saved):
     assert manifest["data"] == {
         "name": "mydata",
         "hash": "a",
-        "splits": {"train": {"pairs": 9, "groups": 3}, "validation": {"pairs": 2}},
+        "splits": {
+            "train": {"pairs": 9, "groups": 3},
+            "validation": {"pairs": 2, "groups": 1},
+        },
     }
     assert manifest["packages"]["torch"]
     assert manifest["model"]["fingerprint"] == load_encoder(saved.directory).fingerprint
@@ -161,6 +165,7 @@ def test_the_card(saved):
     assert body.startswith("\n# Eyes\n")
     assert "| top10 | 0.5 | 0.4 to 0.6 |" in body
     assert "| seed | 7 |" in body
+    assert "| validation | 2 | 1 |" in body
     for part in ("How to use it", "Data", "How good it is", "Limits", "Record"):
         assert f"## {part}\n" in body
     assert "open_clip.create_model_from_pretrained" in body

@@ -33,6 +33,7 @@ from paperclip.training import (
     synthetic_pairs,
     write_pairs,
 )
+from paperclip.training.metrics import summary
 
 from ..tiny_models import tiny_model_directory
 from .tiny_runs import tiny_config, tiny_pairs
@@ -196,6 +197,29 @@ def test_no_interpolation_is_the_base_model(base, tmp_path):
     for name, tensor in weights(tmp_path).items():
         if name != "logit_scale":
             np.testing.assert_allclose(tensor, before[name], atol=1e-7)
+
+
+def test_figures_are_those_of_the_result(base, tmp_path):
+    """Between base and trained weights they are not those of the step."""
+    from paperclip.training._facts import recorded_metrics
+
+    changes = {"model.wise": 0.5, "optim.steps": 4, "optim.lr": 1e-2}
+    config = tiny_config(base, tmp_path, changes, {"model.layer_decay": 1.0})
+    result = finetune(config, pairs=tiny_pairs(), validation=tiny_pairs(16, 1))
+    encoder = load_encoder(result.model, precision="float32")
+    held = tiny_pairs(16, 1)
+    texts = list(dict.fromkeys(pair.texts["abstract"][0] for pair in held))
+    found = summary(
+        encoder.encode_images([pair.picture for pair in held]),
+        encoder.encode_texts(texts),
+        np.array([texts.index(pair.texts["abstract"][0]) for pair in held]),
+        groups=held.groups,
+        log_scale=np.log(encoder.logit_scale),
+    )
+    assert result.metrics["validation_loss"] == pytest.approx(found["loss"], abs=2e-4)
+    step = result.history["validation_loss"][result.best - 1]
+    assert abs(step - found["loss"]) > 1e-3
+    assert recorded_metrics(tmp_path) == result.metrics
 
 
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(base, tmp_path):
