@@ -2,8 +2,8 @@
 """Footprints and areas on the sky: what overlaps, exactly and on the sphere."""
 
 from .area import SkyArea, sky_area
+from .observed import Footprints
 from .parse import Circle, Polygon, parse_s_region
-from .shapes import Footprints
 
 __all__ = [
     "Circle",

@@ -4,7 +4,7 @@
 import numpy as np
 
 from . import cells, sphere
-from .area import enclosing
+from .bounds import enclosing
 
 __all__ = ["ConesPart"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from paperclip.exceptions import InvalidQueryError
 
 from . import cells, sphere
-from .area import enclosing
+from .bounds import enclosing
 from .parse import Polygon
 from .shapes import Shapes
 

@@ -3,12 +3,10 @@
 
 import numpy as np
 
-from paperclip.exceptions import FootprintError
-
 from . import sphere
-from .parse import Circle, parse_s_region
+from .parse import Circle
 
-__all__ = ["Footprints", "Shapes"]
+__all__ = ["Shapes"]
 
 _BATCH = 500_000  # pairs of edges at a time, some 100 MB
 _WIDEST = np.pi / 2 - 1e-6
@@ -102,7 +100,7 @@ class Shapes:
         centre = np.where(size > 1e-9, total / np.maximum(size, 1e-9), [0, 0, 1.0])
         self.centre[here] = centre
         owner = np.repeat(here, np.diff(self._offset)[here])
-        apart = _angle(self.centre[owner], self._start)
+        apart = sphere.angle(self.centre[owner], self._start)
         self.radius[here] = np.maximum.reduceat(apart, self._offset[here])
         for row in here[self.radius[here] >= _WIDEST]:
             self.centre[row], self.radius[row] = _smallest_cap(self.vertices(row))
@@ -112,7 +110,7 @@ class Shapes:
         with np.errstate(divide="ignore", invalid="ignore"):
             plane = [np.vecdot(self._start, e[owner]) / depth for e in (first, second)]
         self._plane = np.stack(plane, axis=-1)
-        arcs = _angle(self._start, self._end)
+        arcs = sphere.angle(self._start, self._end)
         broken = np.maximum.reduceat(arcs, self._offset[here]) > np.pi - 1e-9
         self.radius[here[broken]] = np.nan
 
@@ -353,78 +351,6 @@ class Shapes:
         return hits
 
 
-class Footprints(Shapes):
-    """
-    The footprints of observations, read once for many questions.
-
-    Parameters
-    ----------
-    s_regions : sequence of str or `~astropy.table.Column`
-        Text as `parse_s_region` reads it, one for each row. Masked and `None`
-        are rows without a footprint.
-
-    Attributes
-    ----------
-    owner : `~numpy.ndarray` of int
-        Row of each shape, ascending.
-    problems : dict of int to str
-        Rows that have no usable footprint, with the reason.
-    """
-
-    def __init__(self, s_regions):
-        shapes, owner, self.problems = [], [], {}
-        values = np.ma.asarray(s_regions, dtype=object)
-        self.rows = len(values)
-        for row, text in enumerate(values.tolist()):  # None where masked
-            try:
-                parsed = parse_s_region(text)
-            except FootprintError as exc:
-                self.problems[row] = str(exc)
-                continue
-            if not parsed:
-                self.problems[row] = "no s_region"
-            shapes += parsed
-            owner += [row] * len(parsed)
-        super().__init__(shapes)
-        self.owner = np.array(owner, dtype=np.int64)
-        for row in sorted({*self.owner[np.isnan(self.radius)].tolist()}):
-            self.problems[row] = "POLYGON does not fit in a hemisphere"
-
-    def __len__(self):
-        return self.rows
-
-    def row_circles(self):
-        """
-        Return a circle around the footprint of each row that has one.
-
-        Returns
-        -------
-        rows : `~numpy.ndarray` of int, shape (m,)
-            Ascending; those with at least one usable shape.
-        centre : `~numpy.ndarray`, shape (m, 3)
-            Unit vectors.
-        radius : `~numpy.ndarray`, shape (m,)
-            Radians, at most pi.
-        """
-        good = np.flatnonzero(~np.isnan(self.radius))
-        rows, first, count = np.unique(
-            self.owner[good], return_index=True, return_counts=True
-        )
-        centre, radius = self.centre[good[first]], self.radius[good[first]]
-        several = np.flatnonzero(count > 1)
-        for place in several:
-            mine = good[first[place] : first[place] + count[place]]
-            middle = self.centre[mine].sum(axis=0)
-            size = np.linalg.norm(middle)
-            if size < 1e-6:
-                radius[place] = np.pi
-                continue
-            centre[place] = middle / size
-            apart = _angle(self.centre[mine], centre[place])
-            radius[place] = min(np.pi, (apart + self.radius[mine]).max())
-        return rows, centre, radius
-
-
 def _as_circle(shape):
     """Return circles, and polygons of one vertex as points; None for others."""
     if isinstance(shape, Circle):
@@ -435,10 +361,6 @@ def _as_circle(shape):
 def _rims(centre, radius, aside):
     """Return a point of each of some circles."""
     return np.cos(radius)[:, None] * centre + np.sin(radius)[:, None] * aside
-
-
-def _angle(first, second):
-    return 2 * np.arcsin(np.minimum(1, np.linalg.norm(first - second, axis=-1) / 2))
 
 
 def _smallest_cap(vertices):
@@ -456,5 +378,5 @@ def _smallest_cap(vertices):
     if size < 1e-6:
         return np.array([0.0, 0.0, 1.0]), np.nan
     centre /= size
-    radius = _angle(np.broadcast_to(centre, vertices.shape), vertices).max()
+    radius = sphere.angle(np.broadcast_to(centre, vertices.shape), vertices).max()
     return centre, radius if radius < _WIDEST else np.nan

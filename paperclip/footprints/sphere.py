@@ -16,6 +16,7 @@ import numpy as np
 
 __all__ = [
     "TOUCH",
+    "angle",
     "arc_arc_crossings",
     "arc_circle_crossings",
     "basis",
@@ -62,6 +63,23 @@ def chord(radius):
         Length for a sphere of radius one.
     """
     return 2 * np.sin(np.asarray(radius) / 2)
+
+
+def angle(first, second):
+    """
+    Return the angle between directions, also where it is tiny.
+
+    Parameters
+    ----------
+    first, second : `~numpy.ndarray`, shape (..., 3)
+        Unit vectors.
+
+    Returns
+    -------
+    radians : `~numpy.ndarray`, shape (...)
+        0 to pi.
+    """
+    return 2 * np.arcsin(np.minimum(1, np.linalg.norm(first - second, axis=-1) / 2))
 
 
 def basis(centre):

@@ -11,7 +11,7 @@ from cdshealpix import nested
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.footprints import Footprints, SkyArea, parse_s_region, sky_area
-from paperclip.footprints.area import Part
+from paperclip.footprints.parts import Part
 
 
 def unit(lon, lat):
