@@ -34,6 +34,7 @@ __all__ = [
     "fast_product",
     "in_threads",
     "near_best",
+    "of_unit_length",
     "precise",
     "quick_cosines",
     "squares",
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 _LONGEST = 1.02  # length of a stored vector at most, see `squares`
+_TOLERANCE = 0.02  # of the square of a length of one: float16 rounds to 2**-11
 _NONE = np.float64(-3)  # below every cosine
 _MOST = 8  # threads; a few saturate the memory
 # elements (some 20 ms) below which a second thread saves little, and on a busy
@@ -182,6 +184,11 @@ def squares(vectors):
     if vectors.dtype == np.float16:
         vectors = to_float32(vectors)
     return np.vecdot(vectors, vectors)
+
+
+def of_unit_length(vectors):
+    """Tell whether all vectors have the length one, up to the rounding of float16."""
+    return bool(np.all(np.abs(squares(vectors) - 1) < _TOLERANCE))
 
 
 def true_cosines(vectors, query):

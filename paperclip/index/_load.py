@@ -8,7 +8,8 @@ import numpy as np
 from paperclip.index._exact import fast_product
 from paperclip.index._mapped import Page, map_pages
 from paperclip.index._reading import ADDRESS, damaged, reading, scan
-from paperclip.index._vectors import PageVectors, StreamVectors
+from paperclip.index._streamvectors import StreamVectors
+from paperclip.index._vectors import PageVectors
 
 __all__ = ["open_vectors"]
 

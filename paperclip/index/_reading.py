@@ -21,6 +21,7 @@ __all__ = [
     "from_store",
     "not_unit",
     "reading",
+    "rows_missing",
     "scan",
 ]
 
@@ -64,6 +65,11 @@ def damaged(uri, reason):
         f"{uri} is damaged or cannot be read; restore it from a copy or build the "
         f"index again. The store says: {reason}"
     )
+
+
+def rows_missing(uri):
+    """Return the error of an index that lacks rows which it names."""
+    return damaged(uri, "rows are missing")
 
 
 def not_unit(uri):

@@ -13,8 +13,8 @@ from paperclip.index._plan import choose
 from paperclip.index._reading import (
     ADDRESS,
     address_condition,
-    damaged,
     reading,
+    rows_missing,
     scan,
 )
 from paperclip.index._rowcache import ArrowRows, TableRows
@@ -234,7 +234,7 @@ class Snapshot:
             block = addresses[start : start + _TAKE]
             batches = list(self._scan(wanted, where=address_condition(block)))
             if sum(map(len, batches)) != len(block):
-                raise damaged(self.uri, "rows are missing")
+                raise rows_missing(self.uri)
             found = pa.Table.from_batches(batches).sort_by(ADDRESS)
             tables.append(found.take(np.searchsorted(np.sort(block), block)))
         return self._to_table(pa.concat_tables(tables), names)

@@ -1,5 +1,5 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
-"""The vectors of one version of an index, wherever they are."""
+"""The vectors of one version of an index that are in memory, or mapped into it."""
 
 import numpy as np
 
@@ -8,35 +8,24 @@ from paperclip.index._exact import (
     Query,
     in_threads,
     near_best,
+    of_unit_length,
     quick_cosines,
-    squares,
     to_float32,
     true_cosines,
     workers,
 )
 from paperclip.index._mapped import check_sizes
-from paperclip.index._reading import (
-    ADDRESS,
-    address_condition,
-    damaged,
-    not_unit,
-    scan,
-)
-from paperclip.index.schema import VECTOR
+from paperclip.index._reading import not_unit, rows_missing
 
-__all__ = ["PageVectors", "StreamVectors"]
+__all__ = ["PageVectors"]
 
 _BLOCK = 1 << 23  # elements in one step of a product: 16 MB as float16
 _FINE = 1 << 20  # of them in one step that reads them twice: 2 MB, a cache's size
-_BATCH_BYTES = 1 << 22  # of float16 vectors in one step of a scan
 # of the rows of a stretch: fewer are copied out and multiplied, more are picked
 # from the product with the whole stretch
 _SPARSE = 0.3
-_TAKE = 4096  # rows fetched by address in one go
-_MISSING = "rows are missing"
 _FRAGMENT = np.uint64(32)  # bits below the number of the fragment in an address
 _LARGEST = 1.02  # product with a unit vector
-_TOLERANCE = 0.02  # of the square of a length of one: float16 rounds to 2**-11
 
 
 class PageVectors:
@@ -189,8 +178,7 @@ class PageVectors:
     def _unit(self, vectors):
         step = max(1, _FINE // vectors.shape[1])
         for start in range(0, len(vectors), step):
-            lengths = squares(vectors[start : start + step])
-            if not np.all(np.abs(lengths - 1) < _TOLERANCE):
+            if not of_unit_length(vectors[start : start + step]):
                 return False
         return True
 
@@ -232,15 +220,15 @@ class PageVectors:
         if len(self._bases) == 1:
             positions = (addresses - self._bases[0]).view(np.int64)
             if positions.min() < 0 or positions.max() >= self._segments[-1]:
-                raise damaged(self._uri, _MISSING)
+                raise rows_missing(self._uri)
             return positions
         place = np.searchsorted(self._bases[self._order], addresses, side="right") - 1
         if place.min() < 0:
-            raise damaged(self._uri, _MISSING)
+            raise rows_missing(self._uri)
         place = self._order[place]
         offsets = (addresses - self._bases[place]).astype(np.int64)
         if np.any(offsets >= np.diff(self._segments)[place]):
-            raise damaged(self._uri, _MISSING)
+            raise rows_missing(self._uri)
         return self._segments[place] + offsets
 
     def ranks(self, addresses):
@@ -294,103 +282,6 @@ class PageVectors:
 
         in_threads(work, self._stretches(_FINE), workers(out.size * len(vector)))
         return np.delete(out, self._dead) if len(self._dead) else out
-
-
-class StreamVectors:
-    """
-    Vectors that are read through Lance for every search.
-
-    Parameters
-    ----------
-    dataset : `lance.LanceDataset`
-        The version.
-    uri : str
-        Where it is.
-    dimension : int
-        Length of a vector.
-    """
-
-    def __init__(self, dataset, uri, dimension):
-        self._dataset = dataset
-        self._uri = uri
-        self._dimension = dimension
-
-    def best(self, vector, limit, addresses=None):
-        """Return the most similar rows, as `PageVectors.best`."""
-        query = Query(vector)
-        best = np.empty(0, np.float32)
-        found = np.empty(0, np.uint64)
-        margin = query.margin_for(np.float32)
-        for address, vectors in self._chosen(addresses):
-            floor = best[-1] if len(best) == limit else np.float32(-2)
-            collected = Best(limit, margin)
-            similarity = np.clip(quick_cosines(vectors, query), -1, 1)
-            rows = np.flatnonzero(similarity >= floor - margin)
-            collected.add(rows, similarity[rows])
-            rows = collected.positions()
-            # what came earlier stays first among equals
-            best = np.concatenate([best, true_cosines(vectors[rows], query.double)])
-            found = np.concatenate([found, address[rows]])
-            order = np.argsort(-best, kind="stable")[:limit]
-            best, found = best[order], found[order]
-        return found, best
-
-    def _batches(self, *, where=None, size=None):
-        """Yield (addresses, float32 vectors)."""
-        d = self._dimension
-        size = max(64, _BATCH_BYTES // (2 * d)) if size is None else size
-        options = {"where": where, "batch_size": size}
-        for batch in scan(self._dataset, self._uri, [VECTOR], **options):
-            half = batch[VECTOR].flatten().to_numpy(zero_copy_only=False)
-            vectors = to_float32(half).reshape(-1, d)
-            if not np.all(np.abs(squares(vectors) - 1) < _TOLERANCE):
-                raise not_unit(self._uri)
-            yield batch[ADDRESS].to_numpy(), vectors
-
-    def _chosen(self, addresses):
-        """Yield (addresses, float32 vectors) of some rows, in row order."""
-        if addresses is None:
-            yield from self._batches()
-        elif len(addresses) > _SPARSE * self._dataset.count_rows():
-            for address, vectors in self._batches():
-                place = np.searchsorted(addresses, address)
-                place = np.minimum(place, len(addresses) - 1)
-                keep = addresses[place] == address
-                yield address[keep], vectors[keep]
-        else:
-            for start in range(0, len(addresses), _TAKE):
-                inside = address_condition(addresses[start : start + _TAKE])
-                yield from self._batches(where=inside)
-
-    def at(self, addresses):
-        """Return vectors by address, shape (n, d), float32."""
-        out = np.empty((len(addresses), self._dimension), dtype=np.float32)
-        order = np.argsort(addresses)
-        ordered = np.asarray(addresses, dtype=np.uint64)[order]
-        filled = 0
-        for start in range(0, len(ordered), _TAKE):
-            inside = address_condition(ordered[start : start + _TAKE])
-            for address, vectors in self._batches(where=inside):
-                out[order[np.searchsorted(ordered, address)]] = vectors
-                filled += len(address)
-        if filled != len(out):
-            raise damaged(self._uri, _MISSING)
-        return out
-
-    def iterate(self, batch):
-        """Yield (addresses, float32 vectors) in row order, ``batch`` rows each."""
-        yield from self._batches(size=batch)
-
-    def addresses(self):
-        """Return the addresses of all rows, in row order."""
-        parts = [b[ADDRESS].to_numpy() for b in scan(self._dataset, self._uri, [])]
-        return np.concatenate([np.empty(0, np.uint64), *parts])
-
-    def similarities(self, vector):
-        """Return the cosine of every row in row order, float32."""
-        query = Query(vector)
-        parts = [query.fine(vectors) for _, vectors in self._batches()]
-        return np.concatenate([np.empty(0, np.float32), *parts])
 
 
 def _starts(arrays):

@@ -12,7 +12,8 @@ from paperclip.exceptions import DamagedIndexError
 from paperclip.index import Index
 from paperclip.index._load import open_vectors
 from paperclip.index._mapped import map_pages
-from paperclip.index._vectors import PageVectors, StreamVectors
+from paperclip.index._streamvectors import StreamVectors
+from paperclip.index._vectors import PageVectors
 
 DIMENSION = 160  # shorter vectors than 128 numbers are stored in another layout
 

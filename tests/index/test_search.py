@@ -49,7 +49,7 @@ def test_memory_and_disk_give_identical_results(sample, on_disk, same, where, li
 
 
 def test_disk_search_over_many_batches_and_fetches(monkeypatch, sample, on_disk, same):
-    monkeypatch.setattr("paperclip.index._vectors._BATCH_BYTES", 1)
+    monkeypatch.setattr("paperclip.index._streamvectors._BATCH_BYTES", 1)
     monkeypatch.setattr("paperclip.index._snapshot._TAKE", 16)
     for limit in (3, 100):
         a = sample.index.search(sample.vectors[3], limit=limit)
