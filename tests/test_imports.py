@@ -43,6 +43,7 @@ OWNERS = {
         "_snapshot",
         "_writing",
         "formats/_load",
+        "formats/_plan",
         "formats/_schema",
         "schema",
     )

@@ -216,7 +216,8 @@ def import_hats(
         If the extra ``hats`` is not installed.
     """
     _hats("reading a HATS catalogue")
-    from paperclip.index.formats._load import Plan, load_index
+    from paperclip.index.formats._load import load_index
+    from paperclip.index.formats._plan import Plan
 
     folder = Path(folder).expanduser()
     catalog = _open(folder)

@@ -252,7 +252,8 @@ def import_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from paperclip.index.formats._load import Plan, file_batches, load_index
+    from paperclip.index.formats._load import file_batches, load_index
+    from paperclip.index.formats._plan import Plan
 
     path = Path(path).expanduser()
     try:
