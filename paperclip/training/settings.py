@@ -216,7 +216,7 @@ class LossSettings(Settings):
     bias_init : float
         Bias at the beginning, for "sigmoid" only.
     label_smoothing : float
-        Share of the target that is spread over all texts; not for "sigmoid".
+        Share of the target that is spread over all texts, for "softmax" only.
     """
 
     kind: str = choice("softmax", "softmax", "sigmoid", "paper")
@@ -228,6 +228,12 @@ class LossSettings(Settings):
     label_smoothing: float = number(0.0, 0, 0.999)
 
     def _relations(self):
+        if self.label_smoothing and self.kind != "softmax":
+            msg = (
+                f"loss.label_smoothing must be 0 with loss.kind {self.kind!r}, got "
+                f"{self.label_smoothing}"
+            )
+            raise InvalidQueryError(msg)
         if self.scale_min > self.scale_max:
             msg = (
                 "loss.scale_min must be at most loss.scale_max, got "

@@ -155,6 +155,10 @@ def test_a_file_stands_on_a_recipe(tmp_path):
         ({"augment": {"crop": [0.9, 0.1]}}, "augment.crop must be two numbers .*in or"),
         ({"augment": {"crop": 1.5}}, "augment.crop must be two numbers above 0 to 1"),
         ({"loss": {"kind": "paper"}}, "loss.positives must be 'none' with loss.kind"),
+        (
+            {"loss": {"kind": "sigmoid", "label_smoothing": 0.1}},
+            "loss.label_smoothing must be 0 with loss.kind 'sigmoid', got 0.1",
+        ),
         ({"loss": {"scale_min": 200}}, "loss.scale_min must be at most loss.scale_max"),
         ({"loss": {"scale_init": 200}}, "loss.scale_init must be from loss.scale_min"),
         ({"run": {"log": ["wandbb"]}}, "run.log must be one of .*did you mean 'wandb'"),
