@@ -140,9 +140,10 @@ class Index(
             Number or tag of a version, see `versions`; the newest one when
             not given.
         cache_limit : int, optional
-            Largest size in bytes of the vectors kept in memory as float32
-            after the first search; a larger index is read in batches from
-            disk for every search, with the same results.
+            Largest size in bytes of the rows kept in memory, and of the
+            vectors where they cannot be mapped from local files, as those in
+            an object store. What is larger is read in batches for every
+            search, with the same results.
         storage_options : mapping of str to str, optional
             Options of an object store [1]_, for example ``aws_endpoint``,
             ``aws_access_key_id``, ``aws_secret_access_key``, ``aws_region``;
