@@ -63,6 +63,8 @@ def writing(uri):
         ):
             raise
         msg = f"cannot write to the index {uri}, which stays as it was: {short(exc)}"
+        if "No space left" in msg:
+            msg += "; free some space and try again"
         raise IndexWriteError(msg) from exc
 
 
