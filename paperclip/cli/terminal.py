@@ -24,7 +24,7 @@ __all__ = [
 
 _CLEAR = "\r\033[K"
 # how messages of the library name options, as in "choose one with hdu="
-_KEYWORD = re.compile(r"\b(hdu|plane|where|vocabulary|catalogue)=(?=[\s,.;:]|$)")
+_KEYWORD = re.compile(r"\b(hdu|plane|where|vocabulary|catalogue|column)=(?=[\s,.;:]|$)")
 
 
 def clean(text):

@@ -54,6 +54,9 @@ class ChatServer(Backend):
         self._names = {"max_tokens": "max_tokens", "temperature": "temperature"}
         self._names["seed"] = "seed"
         self._lock = threading.Lock()
+        # imported before there are threads: the client takes a library that another
+        # thread is about to import for a whole one
+        self._broken_off = http_errors()
 
     @classmethod
     def connect(cls, place, *, timeout=None, offline=None):
@@ -216,7 +219,7 @@ class ChatServer(Backend):
                         raise AnswerError(msg)
                     if time.monotonic() > until:
                         raise openai.APITimeoutError(response.http_request)
-            except http_errors() as exc:
+            except self._broken_off as exc:
                 msg = f"{self.url} broke off while it answered: {first_line(exc)}"
                 raise Again(msg, url=self.url) from exc
         return content_of(bytes(body), self.url)

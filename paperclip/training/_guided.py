@@ -157,12 +157,20 @@ def answer_all(questions, backend, settings, *, journal=None, progress=None, ste
                 if journal is not None and not answer.lost:
                     journal.append(_record(digest, answer, settings))
             if lost >= _PATIENCE or (lost and lost == len(pending)):
-                raise next(known[d].lost for d in batch if known[d].lost)
+                error = next(known[d].lost for d in batch if known[d].lost)
+                raise _given_up(error, journal) from error
             _report(progress, step, len(known), len(unique))
     finally:
         if journal is not None:
             journal.close()
     return [known[question.digest] for question in questions]
+
+
+def _given_up(error, journal):
+    """Say what is kept, and what to do next."""
+    kept = "answers so far are kept, and " if journal is not None else ""
+    msg = f"{error}; {kept}the same call asks again when the server is well"
+    return RemoteServiceError(msg, url=error.url, status=error.status)
 
 
 def _report(progress, step, done, total):

@@ -89,6 +89,9 @@ def test_missing_file(run, tmp_path):
 
 def test_options_are_checked(run, proposals, tmp_path):
     assert run(proposals, "--batch-size", 0)[0] == 2
+    code, _, err = run(proposals, "--column", "abstrct")
+    assert code == 1
+    assert "say with --column which one to read: " in err
     code, _, err = run(proposals, "--retries", 99)
     assert code == 1
     assert "retries must be at most 20" in err

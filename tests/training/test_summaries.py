@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Summaries, choices and judgements, against a server that may do anything."""
 
+import importlib
 import json
 import os
 import signal
@@ -21,7 +22,13 @@ from paperclip.exceptions import (
     TruncatedTextWarning,
     VocabularyError,
 )
-from paperclip.training import classify, judge, summarize, summary_texts
+from paperclip.training import (
+    classify,
+    judge,
+    load_backend,
+    summarize,
+    summary_texts,
+)
 
 from ..llm_server import llm_server
 
@@ -214,6 +221,19 @@ def test_short_trouble_passes(llm, backend, fault):
     assert len(llm.requests) == 3
 
 
+def test_answers_that_break_off_import_nothing(llm, backend, monkeypatch):
+    """The client fails in a thread while another one imports httpx."""
+    with load_backend(backend) as server:
+        asked, real = [], importlib.import_module
+        monkeypatch.setattr(
+            importlib, "import_module", lambda *a: asked.append(a[0]) or real(*a)
+        )
+        llm.faults = ["cut"] * 3
+        table = summarize(ABSTRACTS, backend=server)
+    assert list(table["status"]) == ["ok"] * 3
+    assert "httpx" not in asked
+
+
 def test_server_says_how_long_to_wait(llm, backend):
     llm.faults = [(429, {"Retry-After": "1"})]
     start = time.monotonic()
@@ -224,7 +244,7 @@ def test_server_says_how_long_to_wait(llm, backend):
 @pytest.mark.parametrize(
     ("fault", "match"),
     [
-        (500, "answered 500.*asked 5 times"),
+        (500, "answered 500.*asked 5 times.*the same call asks again"),
         (429, "answered 429"),
         ("drop", "cannot be reached"),
         ("cut", "broke off"),
