@@ -22,6 +22,7 @@ _FORMATS = (
     "obscore",
 )
 _STREAMED = (".csv", ".ecsv", ".parquet", ".vot", ".xml")
+_TABLES = (".ecsv", ".fit", ".fits", ".vot", ".xml")
 _PAGE = 5000  # rows
 
 
@@ -207,7 +208,10 @@ def _import_arguments(parser):
         "--fingerprint 3f9a..."
     )
     parser.add_argument(
-        "path", metavar="IN", help="Parquet file or folder of a HATS catalogue"
+        "path",
+        metavar="IN",
+        help="Parquet, VOTable (.vot, .xml), FITS or ECSV file, or folder of a HATS "
+        "catalogue",
     )
     parser.add_argument("index", metavar="INDEX", help="new directory or URI")
     parser.add_argument(
@@ -242,14 +246,15 @@ def _renamed(text):
 
 
 def _import(args):
-    from paperclip.index.formats import import_hats, import_parquet
+    from paperclip.index.formats import import_hats, import_parquet, import_table
 
     source = Path(args.path).expanduser()
     if not source.exists():
         msg = f"there is no file or folder '{source}'"
         raise FileNotFoundError(msg)
     show_status("reading ...")
-    read = import_hats if source.is_dir() else import_parquet
+    read = import_table if source.suffix.lower() in _TABLES else import_parquet
+    read = import_hats if source.is_dir() else read
     index = read(
         source,
         args.index,
@@ -272,7 +277,7 @@ FORMATTING = (
     ),
     Command(
         "index import",
-        "Make an index of a Parquet file or a HATS catalogue",
+        "Make an index of a file or a catalogue of vectors",
         _import_arguments,
         _import,
     ),

@@ -10,7 +10,13 @@ from paperclip.exceptions import InvalidRowsError
 from paperclip.index._sky import sky_columns
 from paperclip.index.schema import KEY, VECTOR, nearest, specs_from_schema
 
-__all__ = ["column_from_arrow", "columns_to_arrow", "normalise", "rows_to_arrow"]
+__all__ = [
+    "column_from_arrow",
+    "columns_to_arrow",
+    "in_unit",
+    "normalise",
+    "rows_to_arrow",
+]
 
 _FINITE = frozenset({"s_ra", "s_dec", "t_min", "t_max"})
 _BLOCK = 16384  # rows normalised at a time
@@ -179,7 +185,7 @@ def _column_to_arrow(column, spec, kind):
     else:
         mask = np.asarray(getattr(column, "mask", False))
         values = getattr(column, "unmasked", column)
-        values = _in_unit(values, spec)
+        values = in_unit(values, spec)
     if values.ndim != 1:
         msg = f"column {spec.name!r} must have one value per row, got {values.shape}"
         raise InvalidRowsError(msg)
@@ -202,7 +208,27 @@ def _column_to_arrow(column, spec, kind):
     return pa.array(full, type=kind, mask=mask)
 
 
-def _in_unit(column, spec):
+def in_unit(column, spec):
+    """
+    Return the values of a column in the unit that an index has them in.
+
+    Parameters
+    ----------
+    column : `~astropy.table.Column` or array
+        Values, with a unit or without.
+    spec : `ColumnSpec`
+        Name and unit of the column of the index.
+
+    Returns
+    -------
+    values : `~numpy.ndarray`
+        As they are where there is no unit.
+
+    Raises
+    ------
+    InvalidRowsError
+        If the unit is one of another quantity.
+    """
     unit = getattr(column, "unit", None)
     if unit is None or spec.dtype == "str" or spec.unit is None or unit == spec.unit:
         return np.asarray(column)

@@ -75,15 +75,16 @@ def test_a_file_is_not_replaced_unasked(run, tmp_path):
     assert (tmp_path / "a.csv").read_text() == "mine"
 
 
-def test_export_and_import(run, tmp_path, size):
-    code, _, err = run("index", "export", "builtin", "a.parquet")
+@pytest.mark.parametrize("end", ["parquet", "vot"])
+def test_export_and_import(run, tmp_path, size, end):
+    code, _, err = run("index", "export", "builtin", f"a.{end}", "--vectors")
     assert code == 0
     assert "written to" in err
-    code, _, err = run("index", "import", "a.parquet", "ix")
+    code, _, err = run("index", "import", f"a.{end}", "ix")
     assert code == 0
     assert f"has {size} observations" in err
     assert len(Index.open(tmp_path / "ix")) == size
-    code, _, err = run("index", "import", "a.parquet", "ix")
+    code, _, err = run("index", "import", f"a.{end}", "ix")
     assert code == 1
     assert "choose another place" in err
 

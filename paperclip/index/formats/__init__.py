@@ -3,6 +3,7 @@
 
 from paperclip.index.formats._coverage import coverage, export_moc, read_coverage
 from paperclip.index.formats._dispatch import FORMATS, export
+from paperclip.index.formats._fromtables import import_table
 from paperclip.index.formats._hats import export_hats, import_hats
 from paperclip.index.formats._lsdb import lazy_catalog
 from paperclip.index.formats._obscore import export_obscore, obscore
@@ -29,6 +30,7 @@ __all__ = [
     "export_votable",
     "import_hats",
     "import_parquet",
+    "import_table",
     "lazy_catalog",
     "obscore",
     "read_coverage",
