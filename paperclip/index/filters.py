@@ -35,7 +35,10 @@ TEXT_FILTERS = (
 _BATCH = 8192  # rows whose footprints are held at a time
 _QUOTED = re.compile(r"'(?:[^']|'')*'")
 _FIELD = re.compile(r"No field named [`\"']?([^`\"'\s,]+?)[`\"']?\.(?:\s|$)")
-_HIDDEN = re.compile(rf"(?<![\w.])({'|'.join((*INTERNAL, VECTOR))})(?!\w)", re.I)
+# names that begin with an underscore are the engine's own
+_HIDDEN = re.compile(
+    rf"(?<![\w.])({'|'.join((*INTERNAL, VECTOR, r'_row[a-z_]*'))})(?!\w)", re.I
+)
 _YEARS = range(1850, 2200)  # not taken for days of the 19th century
 _LIKE = {"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"}
 

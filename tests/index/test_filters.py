@@ -213,6 +213,7 @@ def test_free_conditions_still_work(index):
         ({"where": "abs(CX) > 1"}, "no column 'CX'"),
         ({"where": "`hpx29` > 1"}, "no column 'hpx29'"),
         ({"where": "vector IS NULL"}, "no column 'vector'"),
+        ({"where": "_rowaddr < 9"}, "no column '_rowaddr'"),
         ({"where": ""}, "where must be a condition"),
         ({"target_name": []}, "target_name must have at least one value"),
         ({"filters": ""}, "filters must be texts that are not blank, got ''"),
