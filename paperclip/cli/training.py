@@ -241,10 +241,10 @@ def _evaluate(args):
 
 def _model_of(name):
     """Return the model of a run, or the name itself."""
-    from paperclip.models.hub import CONFIG_NAME
+    from paperclip.training.publish import find_model
 
-    inner = Path(name).expanduser() / "model"
-    return inner if (inner / CONFIG_NAME).is_file() else name
+    path = Path(name).expanduser()
+    return find_model(path)[1] if path.is_dir() else name
 
 
 TRAINING = (

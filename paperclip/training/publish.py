@@ -28,7 +28,14 @@ from ._facts import (
 )
 from .card import check_licence, metric_rows, model_card
 
-__all__ = ["MANIFEST_NAME", "PUBLISHED", "SavedModel", "compare_encoders", "save_model"]
+__all__ = [
+    "MANIFEST_NAME",
+    "PUBLISHED",
+    "SavedModel",
+    "compare_encoders",
+    "find_model",
+    "save_model",
+]
 
 MANIFEST_NAME = "training.json"
 """File that says how a model was made."""
@@ -173,7 +180,7 @@ def save_model(
     """
     licence = check_licence(licence)
     rows = metric_rows(metrics)
-    run, model = _find_model(source)
+    run, model = find_model(source)
     if metrics is None and (rows := metric_rows(recorded_metrics(run))):
         evaluated_on = "validation, which also chose the step"
     directory = Path(directory).expanduser().absolute()
@@ -261,8 +268,27 @@ def compare_encoders(one, two, *, pictures=None, texts=None):
 # ---- the parts of a save
 
 
-def _find_model(source):
-    """Return the directory of the run, if it is one, and that of the model."""
+def find_model(source):
+    """
+    Find the model of a run.
+
+    Parameters
+    ----------
+    source : path-like, str or object with a ``directory``
+        A run, its directory, or a model.
+
+    Returns
+    -------
+    run : `~pathlib.Path` or None
+        Directory of the run, if it is one.
+    model : `~pathlib.Path`
+        Directory of the model.
+
+    Raises
+    ------
+    ModelLoadError
+        If the run is not finished, or it is neither.
+    """
     place = getattr(source, "directory", source)
     if not isinstance(place, str | os.PathLike):
         msg = (

@@ -117,7 +117,7 @@ def test_train_evaluate_save_push(train, run, data, tmp_path, monkeypatch):
         assert len(hub.repos["me/mine"]) == 3
 
 
-def test_interrupted_commands_say_what_is_kept(data, tiny, tmp_path):
+def test_interrupted_commands_say_what_is_kept(run, data, tiny, tmp_path):
     """Ctrl-C is 130 for the shell."""
     words = ["train", "run3", "--data", data, "--model", tiny, *FAST]
     words += ["--set", "optim.steps=100000", "--set", "run.patience=none"]
@@ -130,6 +130,9 @@ def test_interrupted_commands_say_what_is_kept(data, tiny, tmp_path):
     assert process.returncode == 130
     assert "goes on from the last checkpoint in run3" in err
     assert "Traceback" not in err
+    code, _, err = run("evaluate", "run3", data)
+    assert code == 1
+    assert "the run in run3 has no model yet; finish it with 'paperclip train'" in err
 
 
 def test_a_file_of_settings(train, run, tmp_path):
