@@ -57,7 +57,13 @@ def _build_arguments(parser):
         "for MAST; and the directory or URI of the index. A table may name http, "
         "https, s3, gs, abfs and hdfs URIs",
     )
-    files = parser.add_argument_group("for files")
+    _file_arguments(parser.add_argument_group("for files"))
+    _mast_arguments(parser.add_argument_group("for MAST"))
+    _work_arguments(parser.add_argument_group("how"))
+    add_model_options(parser)
+
+
+def _file_arguments(files):
     files.add_argument(
         "--metadata",
         metavar="FILE",
@@ -70,7 +76,9 @@ def _build_arguments(parser):
         metavar="NAME,...",
         help="columns of the table to keep beside those that every index has",
     )
-    mast = parser.add_argument_group("for MAST")
+
+
+def _mast_arguments(mast):
     mast.add_argument("--mission", metavar="NAME", help="HST or JWST")
     mast.add_argument(
         "--proposals", type=column_list, metavar="ID,...", help="programmes"
@@ -107,8 +115,6 @@ def _build_arguments(parser):
         metavar="DIR",
         help="folder for the pictures (default: INDEX.pictures)",
     )
-    _work_arguments(parser.add_argument_group("how"))
-    add_model_options(parser)
 
 
 def _work_arguments(work):

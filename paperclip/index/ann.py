@@ -114,12 +114,7 @@ class AnnMethods:
             queries = _unit_rows(queries, self.dimension)
         built_from = self._snapshot
         n_rows = built_from.n_rows
-        if n_rows < _LEAST:
-            msg = (
-                f"the index {self.uri} has {n_rows} rows; an approximate index needs "
-                f"{_LEAST}, because the exact search of fewer takes a millisecond"
-            )
-            raise InvalidQueryError(msg)
+        _check_size(self.uri, n_rows)
         start = time.monotonic()
         n_partitions = partitions_for(n_rows)
         segment = build_segment(
@@ -286,6 +281,15 @@ def _checked(recall, kind, seed):
         msg = f"kind={kind!r} is no kind of approximate index{nearest(kind, STORED)}"
         raise InvalidQueryError(msg)
     return float(recall), kind or "small", whole_number("seed", seed, 0, 2**62)
+
+
+def _check_size(uri, n_rows):
+    if n_rows < _LEAST:
+        msg = (
+            f"the index {uri} has {n_rows} rows; an approximate index needs {_LEAST}, "
+            "because the exact search of fewer takes a millisecond"
+        )
+        raise InvalidQueryError(msg)
 
 
 def _unit_rows(queries, dimension):
