@@ -241,7 +241,7 @@ def _evaluate(args):
 
 def _model_of(name):
     """Return the model of a run, or the name itself."""
-    from paperclip.training.publish import find_model
+    from paperclip.training._facts import find_model
 
     path = Path(name).expanduser()
     return find_model(path)[1] if path.is_dir() else name

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paperclip.exceptions import InvalidQueryError
+from paperclip.exceptions import InvalidQueryError, ModelLoadError
+from paperclip.models.hub import CONFIG_NAME, resolve
 
 from ._configfile import read as read_config
 from ._records import data_hash
@@ -19,6 +20,7 @@ from .settings import METRICS
 
 __all__ = [
     "data_facts",
+    "find_model",
     "read_object",
     "recorded_metrics",
     "training_facts",
@@ -29,6 +31,49 @@ __all__ = [
 _PACKAGES = ("astro-paperclip", "open_clip_torch", "torch", "transformers", "numpy")
 _RECORDED = ("machine", "device", "processes", "base", "finished", "packages")
 _PLACE = re.compile(r"(?:[\\/]|~|[A-Za-z]:[\\/]|file:)")
+
+
+def find_model(source):
+    """
+    Find the model of a run.
+
+    Parameters
+    ----------
+    source : path-like, str or object with a ``directory``
+        A run, its directory, or a model.
+
+    Returns
+    -------
+    run : `~pathlib.Path` or None
+        Directory of the run, if it is one.
+    model : `~pathlib.Path`
+        Directory of the model.
+
+    Raises
+    ------
+    ModelLoadError
+        If the run is not finished, or it is neither.
+    """
+    place = getattr(source, "directory", source)
+    if not isinstance(place, str | os.PathLike):
+        msg = (
+            "source must be a run, its directory or a model, got "
+            f"{type(source).__name__}"
+        )
+        raise InvalidQueryError(msg)
+    path = Path(place).expanduser()
+    if (path / "model" / CONFIG_NAME).is_file():
+        return path, path / "model"
+    if path.is_dir() and not (path / CONFIG_NAME).is_file():
+        unfinished = (path / "checkpoints").is_dir() or (path / "config.toml").is_file()
+        msg = (
+            f"the run in {path} has no model yet; finish it with 'paperclip train'"
+            if unfinished
+            else f"{path} holds neither a run nor a model ({CONFIG_NAME})"
+        )
+        raise ModelLoadError(msg)
+    run = path.parent if path.is_dir() and path.name == "model" else None
+    return run, resolve(place).directory
 
 
 def training_facts(run):

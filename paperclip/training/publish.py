@@ -13,13 +13,14 @@ import numpy as np
 from paperclip.exceptions import InvalidQueryError, ModelLoadError
 from paperclip.models import load_encoder
 from paperclip.models.heads import HEADS_KEY, HEADS_NAME
-from paperclip.models.hub import CONFIG_NAME, WEIGHT_NAMES, resolve
+from paperclip.models.hub import CONFIG_NAME, WEIGHT_NAMES
 from paperclip.models.stages import TOWERS
 from paperclip.models.verify import check_directory
 from paperclip.utils.files import sha256_of
 
 from ._facts import (
     data_facts,
+    find_model,
     read_object,
     recorded_metrics,
     training_facts,
@@ -28,14 +29,7 @@ from ._facts import (
 )
 from .card import check_licence, metric_rows, model_card
 
-__all__ = [
-    "MANIFEST_NAME",
-    "PUBLISHED",
-    "SavedModel",
-    "compare_encoders",
-    "find_model",
-    "save_model",
-]
+__all__ = ["MANIFEST_NAME", "PUBLISHED", "SavedModel", "compare_encoders", "save_model"]
 
 MANIFEST_NAME = "training.json"
 """File that says how a model was made."""
@@ -266,49 +260,6 @@ def compare_encoders(one, two, *, pictures=None, texts=None):
 
 
 # ---- the parts of a save
-
-
-def find_model(source):
-    """
-    Find the model of a run.
-
-    Parameters
-    ----------
-    source : path-like, str or object with a ``directory``
-        A run, its directory, or a model.
-
-    Returns
-    -------
-    run : `~pathlib.Path` or None
-        Directory of the run, if it is one.
-    model : `~pathlib.Path`
-        Directory of the model.
-
-    Raises
-    ------
-    ModelLoadError
-        If the run is not finished, or it is neither.
-    """
-    place = getattr(source, "directory", source)
-    if not isinstance(place, str | os.PathLike):
-        msg = (
-            "source must be a run, its directory or a model, got "
-            f"{type(source).__name__}"
-        )
-        raise InvalidQueryError(msg)
-    path = Path(place).expanduser()
-    if (path / "model" / CONFIG_NAME).is_file():
-        return path, path / "model"
-    if path.is_dir() and not (path / CONFIG_NAME).is_file():
-        unfinished = (path / "checkpoints").is_dir() or (path / "config.toml").is_file()
-        msg = (
-            f"the run in {path} has no model yet; finish it with 'paperclip train'"
-            if unfinished
-            else f"{path} holds neither a run nor a model ({CONFIG_NAME})"
-        )
-        raise ModelLoadError(msg)
-    run = path.parent if path.is_dir() and path.name == "model" else None
-    return run, resolve(place).directory
 
 
 def _check_target(directory, model, *, overwrite):
