@@ -102,7 +102,8 @@ def _position(region):
         return _icrs(region)
     try:
         if isinstance(region, str):
-            position = SkyCoord(region, **_units(region)).icrs
+            text = region.replace(",", " ")
+            position = SkyCoord(text, **_units(text)).icrs
         else:
             position = SkyCoord(*(u.Quantity(value, u.deg) for value in region))
     except (ValueError, TypeError, u.UnitsError) as exc:
