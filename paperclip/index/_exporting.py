@@ -38,6 +38,11 @@ class FormatMethods:
             If ``path`` is there already, or cannot be written.
         MissingDependencyError
             If the format needs a package that is not installed.
+
+        Warns
+        -----
+        NoResultsWarning
+            If no row fulfils the conditions.
         """
         from paperclip.index.formats import export
 

@@ -4,9 +4,9 @@
 from pathlib import Path
 
 from paperclip.exceptions import InvalidRowsError
-from paperclip.index._selecting import iter_rows, selected
+from paperclip.index._selecting import iter_rows
 from paperclip.index.formats._places import new_file
-from paperclip.index.formats._schema import outer_schema, stored_names
+from paperclip.index.formats._schema import chosen_rows, outer_schema, stored_names
 
 __all__ = ["export_parquet", "import_parquet"]
 
@@ -59,7 +59,7 @@ def export_parquet(
     """
     snapshot = index._snapshot
     names = stored_names(snapshot, columns, vectors=vectors)
-    addresses, _ = selected(snapshot, **conditions)
+    addresses, _ = chosen_rows(snapshot, conditions)
     with new_file(path, overwrite=overwrite) as part:
         batches = iter_rows(snapshot, names, addresses=addresses)
         schema = outer_schema(snapshot, names)

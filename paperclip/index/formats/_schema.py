@@ -1,15 +1,25 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """The columns and facts that travel with the rows of an index."""
 
+import warnings
+
 import numpy as np
 import pyarrow as pa
 from astropy import units as u
 
-from paperclip.exceptions import InvalidRowsError
+from paperclip.exceptions import InvalidRowsError, NoResultsWarning
+from paperclip.index._selecting import selected
 from paperclip.index.schema import INTERNAL, KEY, VECTOR
 from paperclip.results import COLUMNS, ColumnSpec
 
-__all__ = ["facts_of", "is_internal", "outer_schema", "spec_of", "stored_names"]
+__all__ = [
+    "chosen_rows",
+    "facts_of",
+    "is_internal",
+    "outer_schema",
+    "spec_of",
+    "stored_names",
+]
 
 _PREFIX = b"paperclip:"
 
@@ -43,6 +53,37 @@ def stored_names(snapshot, columns, *, vectors):
     if KEY not in names:
         names.insert(0, KEY)
     return [*names, VECTOR] if vectors else names
+
+
+def chosen_rows(snapshot, conditions):
+    """
+    Return the rows to be written, and warn if there are none.
+
+    Parameters
+    ----------
+    snapshot : `~paperclip.index._snapshot.Snapshot`
+        Version of an index.
+    conditions : dict
+        As of `paperclip.index.Index.search`.
+
+    Returns
+    -------
+    addresses : `~numpy.ndarray` of uint64 or `None`
+        Ascending; `None` for all rows.
+    facts : dict of str to str
+        The conditions for people.
+
+    Warns
+    -----
+    NoResultsWarning
+        If no row fulfils the conditions.
+    """
+    addresses, facts = selected(snapshot, **conditions)
+    if addresses is not None and not len(addresses):
+        asked = "; ".join(f"{name}: {value}" for name, value in facts.items())
+        msg = f"no row of the index {snapshot.uri} fulfils {asked}"
+        warnings.warn(msg, NoResultsWarning, stacklevel=4)
+    return addresses, facts
 
 
 def outer_schema(snapshot, names):

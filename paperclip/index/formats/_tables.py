@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from paperclip.exceptions import ExportError, PaperclipWarning
-from paperclip.index._selecting import half_vectors, iter_rows, selected
+from paperclip.index._selecting import half_vectors, iter_rows
 from paperclip.index._streaming import rows_to_table
 from paperclip.index.formats._places import new_file
-from paperclip.index.formats._schema import facts_of, outer_schema, stored_names
+from paperclip.index.formats._schema import (
+    chosen_rows,
+    facts_of,
+    outer_schema,
+    stored_names,
+)
 from paperclip.index.schema import VECTOR
 
 __all__ = ["export_csv", "export_ecsv", "export_fits", "export_votable", "rows_of"]
@@ -57,7 +62,7 @@ def rows_of(index, *, columns=None, vectors=False, **conditions):
     snapshot = index._snapshot
     names = stored_names(snapshot, columns, vectors=vectors)
     schema = outer_schema(snapshot, names)
-    addresses, asked = selected(snapshot, **conditions)
+    addresses, asked = chosen_rows(snapshot, conditions)
     parts = list(iter_rows(snapshot, names, addresses=addresses))
     rows = pa.concat_tables([schema.empty_table().select(names), *parts])
     plain = [name for name in names if name != VECTOR]

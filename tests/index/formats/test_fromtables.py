@@ -16,7 +16,9 @@ from paperclip.exceptions import (
 from paperclip.index import Index
 from paperclip.index.formats import import_table
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*spelt without their accents")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*spelt without their accents", "ignore:no row of the index"
+)
 
 
 @pytest.mark.parametrize("end", ["vot", "fits", "ecsv"])

@@ -12,6 +12,7 @@ from paperclip.exceptions import (
     InvalidQueryError,
     InvalidRowsError,
     ModelMismatchError,
+    NoResultsWarning,
 )
 from paperclip.index import Index
 from paperclip.index.formats import export_parquet, import_parquet
@@ -72,7 +73,8 @@ def test_subset_without_vectors(index, tmp_path):
 
 
 def test_no_rows(index, tmp_path):
-    path = export_parquet(index, tmp_path / "e.parquet", where="counts < 0")
+    with pytest.warns(NoResultsWarning, match="no row of .* where: counts < 0"):
+        path = export_parquet(index, tmp_path / "e.parquet", where="counts < 0")
     assert len(Table.read(path)) == 0
     again = import_parquet(path, tmp_path / "ix")
     assert (len(again), again.colnames) == (0, index.colnames)

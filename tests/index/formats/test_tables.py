@@ -14,6 +14,7 @@ from paperclip.exceptions import (
     ExportError,
     FailedRowsWarning,
     InvalidQueryError,
+    NoResultsWarning,
     PaperclipWarning,
 )
 from paperclip.index import Index
@@ -143,7 +144,8 @@ def test_obscore_of_odd_rows(tmp_path):
     assert table["access_format"].tolist()[::3] == ["image/jpeg", "application/fits"]
     assert table["s_fov"].mask.tolist() == [False, True, True, False]
     np.testing.assert_allclose(table["s_fov"][[0, 3]], [6, 2.828], atol=1e-3)
-    empty = obscore(index, where="obs_id = 'nothing'")
+    with pytest.warns(NoResultsWarning, match="no row of the index"):
+        empty = obscore(index, where="obs_id = 'nothing'")
     assert (len(empty), empty.colnames) == (0, MANDATORY)
     with pytest.raises(InvalidQueryError, match="publisher must look like 'ivo://"):
         obscore(index, publisher="http://x.org")
