@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import MaskedColumn, Table
 
+from paperclip.exceptions import CheckpointError
 from paperclip.utils.files import atomic_path
 
 __all__ = ["CaptionLog", "History", "data_hash", "environment"]
@@ -66,10 +67,9 @@ class History:
 
     def read(self, step):
         """Read the rows up to a step."""
-        if not self.path.is_file() or not step:
+        table = _rows_until(self.path, step)
+        if table is None:
             return
-        table = Table.read(self.path, format="parquet")
-        table = table[np.asarray(table["step"]) <= step]
         for name, column in self._columns.items():
             column.extend(table[name].tolist())
         for name in set(table.colnames) - set(self._columns):
@@ -131,10 +131,9 @@ class CaptionLog:
 
     def read(self, step):
         """Read the rows up to a step."""
-        if not self.path.is_file() or not step:
+        table = _rows_until(self.path, step)
+        if table is None:
             return
-        table = Table.read(self.path, format="parquet")
-        table = table[np.asarray(table["step"]) <= step]
         place = {key: n for n, key in enumerate(self._keys)}
         self._sources = list(dict.fromkeys(map(str, table["source"])))
         for name in ("step", "item", "start", "end"):
@@ -158,6 +157,21 @@ class CaptionLog:
     def write(self):
         """Write the table, in one piece or not at all."""
         write_parquet(self.table(), self.path)
+
+
+def _rows_until(path, step):
+    """Return the rows up to a step, or None if there are none."""
+    if not path.is_file() or not step:
+        return None
+    try:
+        table = Table.read(path, format="parquet")
+        return table[np.asarray(table["step"]) <= step]
+    except (OSError, ValueError, KeyError) as exc:
+        msg = (
+            f"{path} is damaged ({type(exc).__name__}); remove it, the run goes on "
+            "without what it held of earlier steps"
+        )
+        raise CheckpointError(msg) from exc
 
 
 def write_parquet(table, path):

@@ -513,6 +513,18 @@ def test_damaged_checkpoint_is_passed_over(base, tmp_path):
     assert again.history["loss"].tolist() == whole.history["loss"].tolist()
 
 
+@pytest.mark.parametrize("name", ["history", "captions"])
+def test_damaged_records_are_named(base, tmp_path, name):
+    """Weights are worth more than a curve: a run goes on without it."""
+    config = tiny_config(base, tmp_path, {"optim.steps": 8, "run.keep": 9})
+    finetune(config, pairs=tiny_pairs())
+    (tmp_path / f"{name}.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(CheckpointError, match=f"{name}.parquet is damaged .*remove it"):
+        finetune(config, pairs=tiny_pairs())
+    (tmp_path / f"{name}.parquet").unlink()
+    assert finetune(config, pairs=tiny_pairs()).steps == 8
+
+
 def test_unreadable_pictures(base, tmp_path):
     import io
 
