@@ -185,24 +185,9 @@ def evaluate(
         pairs, captions = pairs.select(kept), [captions[i] for i in kept]
         stand_ins = {q: [texts[i] for i in kept] for q, texts in stand_ins.items()}
         check_enough(pairs.groups, captions)
-    terms, own_terms = classes_of(pairs, labels)
-    distinct = sorted(set(captions))
-    place = {text: n for n, text in enumerate(distinct)}
-    asked = [label_prompt.replace("{}", term) for term in terms]
-    scene = Scene(
-        keys=pairs.keys,
-        groups=pairs.groups,
-        images=images,
-        texts=unit_rows("vectors of captions", encoder.encode_texts(distinct)),
-        own=np.array([place[text] for text in captions]),
-        captions=distinct,
-        terms=terms,
-        term_vectors=unit_rows("vectors of labels", encoder.encode_texts(asked))
-        if terms
-        else None,
-        labels=own_terms,
-        documents=stand_ins,
-    )
+    classes = classes_of(pairs, labels)
+    scene = _scene(encoder, pairs, captions, images, classes, label_prompt)
+    scene.documents = stand_ins
     scale = float(getattr(encoder, "logit_scale", _SCALE))
     settings |= {
         "model": {
@@ -220,6 +205,26 @@ def evaluate(
     if records is not None:
         evaluation.save(records)
     return evaluation
+
+
+def _scene(encoder, pairs, captions, images, classes, label_prompt):
+    """Encode what is said, and put it beside the vectors of the pictures."""
+    distinct = sorted(set(captions))
+    place = {text: n for n, text in enumerate(distinct)}
+    scene = Scene(
+        keys=pairs.keys,
+        groups=pairs.groups,
+        images=images,
+        texts=unit_rows("vectors of captions", encoder.encode_texts(distinct)),
+        own=np.array([place[text] for text in captions]),
+        captions=distinct,
+    )
+    scene.terms, scene.labels = classes
+    if scene.terms:
+        asked = [label_prompt.replace("{}", term) for term in scene.terms]
+        vectors = encoder.encode_texts(asked)
+        scene.term_vectors = unit_rows("vectors of labels", vectors)
+    return scene
 
 
 def _settings(ks, fraction, seed, bootstrap, by):

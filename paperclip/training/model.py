@@ -172,7 +172,6 @@ def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
     """
     import torch
 
-    from paperclip.models.heads import HEADS_KEY, attach_heads, heads_of
     from paperclip.models.loading import build_model, build_reader
     from paperclip.models.preprocess import Preprocessing
     from paperclip.models.towers import text_tower
@@ -180,28 +179,16 @@ def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
 
     checked = check_directory(resolved.directory)
     config = copy.deepcopy(checked.config)
-    clip, new = build_model(checked), []
+    clip = build_model(checked)
     preprocessing = Preprocessing.from_config(
         config["preprocess_cfg"], size=clip.visual.image_size
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        if settings.random_image or settings.random_text:
-            new += _randomise(clip, checked, settings)
-        if settings.mode == "head" and heads_of(config) is None:
-            width = config["model_cfg"]["embed_dim"]
-            config["model_cfg"][HEADS_KEY] = {
-                "hidden": settings.hidden,
-                "dimension": width,
-            }
-            clip = attach_heads(clip, settings.hidden, width)
-            new += ["image_head.", "text_head."]
+    clip, new = _renewed(clip, checked, config, settings, seed)
     if settings.image_size and preprocessing.size != (settings.image_size,) * 2:
         _resize(clip, checked, config, settings.image_size)
         size = (settings.image_size,) * 2
         preprocessing = dataclasses.replace(preprocessing, size=size)
     _scale_and_bias(clip, config, loss)
-    _check_share(settings, new)
     learnable = trainable_names(clip, settings)
     if settings.mode == "linear":
         new += sorted(learnable)
@@ -221,6 +208,29 @@ def build_trainable(resolved, settings, loss, *, seed=0, device="cpu"):
         settings=settings,
         new=tuple(new),
     )
+
+
+def _renewed(clip, checked, config, settings, seed):
+    """Draw what does not come from the base; return the model and its names."""
+    import torch
+
+    from paperclip.models.heads import HEADS_KEY, attach_heads, heads_of
+
+    new = []
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        if settings.random_image or settings.random_text:
+            new += _randomise(clip, checked, settings)
+        if settings.mode == "head" and heads_of(config) is None:
+            width = config["model_cfg"]["embed_dim"]
+            config["model_cfg"][HEADS_KEY] = {
+                "hidden": settings.hidden,
+                "dimension": width,
+            }
+            clip = attach_heads(clip, settings.hidden, width)
+            new += ["image_head.", "text_head."]
+    _check_share(settings, new)
+    return clip, new
 
 
 def _check_share(settings, new):

@@ -208,13 +208,7 @@ def save_model(
         )
         (part / "README.md").write_text(card, encoding="utf-8")
         _write_json(part / MANIFEST_NAME, manifest)
-        # of what makes the vectors only: a card may be edited on the Hub
-        sums = {
-            path.name: sha256_of(path)
-            for path in sorted(part.iterdir())
-            if path.name in _MODEL_FILES
-        }
-        _write_json(part / "checksums.json", sums)
+        _write_sums(part)
         check_directory(part)
         part.chmod(0o755)
         if directory.exists():
@@ -313,6 +307,12 @@ def _write_weights(source, target, *, half):
         tensors[name] = tensor.contiguous()
     save_file(tensors, target, metadata={"format": "pt"})
     target.chmod(0o644)  # safetensors lets only the owner read
+
+
+def _write_sums(part):
+    """Write checksums of what makes the vectors; a card may be edited on the Hub."""
+    paths = [path for path in sorted(part.iterdir()) if path.name in _MODEL_FILES]
+    _write_json(part / "checksums.json", {p.name: sha256_of(p) for p in paths})
 
 
 def _model_facts(model, part, *, half):
