@@ -168,6 +168,7 @@ class WriteMethods:
     def _put(self, table, vectors, fingerprint, check, verb):
         """Write rows, and take away those that ``check`` answers with."""
         expected = self.fingerprint if fingerprint is None else fingerprint
+        self.refresh()  # others may have added columns that the table has
         self._check_fingerprint(expected)
         rows = rows_to_arrow(table, vectors, self._snapshot.schema)
         if not len(rows):

@@ -67,6 +67,16 @@ def test_times_become_mjd(small):
     assert column.unit == "d"
 
 
+def test_rows_with_columns_that_others_have_added(small):
+    """They were compared with the columns of the version that was open."""
+    writer = Index.open(small.uri)
+    small.add_columns({"redshift": float})
+    table = Table({"obs_id": ["new"], "redshift": [0.5]})
+    writer.append(table, np.ones((1, small.dimension)))
+    assert writer.to_table()["redshift"][-1] == 0.5
+    assert writer.version == 4
+
+
 def test_columns_of_an_index_without_rows(tmp_path):
     index = Index.create(tmp_path / "ix", fingerprint="f", dimension=2)
     assert index.add_columns(Table({"obs_id": ["a"], "z": [1]})) == 0
