@@ -7,7 +7,16 @@ from paperclip.exceptions import InvalidQueryError, InvalidRowsError
 from paperclip.index._rows import normalise
 from paperclip.index.schema import nearest
 
-__all__ = ["column_names", "unit_query"]
+__all__ = ["check_unicode", "column_names", "unit_query"]
+
+
+def check_unicode(name, text):
+    """Refuse a text with half a character, which no index can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        msg = f"{name} must be Unicode, got {text!r:.60} with half a character"
+        raise InvalidQueryError(msg) from exc
 
 
 def unit_query(vector, dimension):

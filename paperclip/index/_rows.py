@@ -205,7 +205,14 @@ def _column_to_arrow(column, spec, kind):
     mask[np.flatnonzero(~mask)[blank]] = True
     full = np.zeros(len(mask), dtype=object if spec.dtype == "str" else values.dtype)
     full[~mask] = values[~blank]
-    return pa.array(full, type=kind, mask=mask)
+    try:
+        return pa.array(full, type=kind, mask=mask)
+    except UnicodeEncodeError as exc:
+        msg = (
+            f"column {spec.name!r} must hold Unicode, got {exc.object!r:.60} with half "
+            "a character (as names of files have that are not UTF-8); replace it"
+        )
+        raise InvalidRowsError(msg) from exc
 
 
 def in_unit(column, spec):

@@ -12,6 +12,7 @@ from paperclip.exceptions import (
     InvalidRowsError,
     ModelMismatchError,
 )
+from paperclip.index._checks import check_unicode
 from paperclip.index._commit import commit_change, discard, patiently, write_rows
 from paperclip.index._files import writer_lock
 from paperclip.index._reading import ADDRESS, scan
@@ -234,11 +235,13 @@ class WriteMethods:
             msg = "delete needs either ids or where, and not both"
             raise InvalidQueryError(msg)
         if ids is not None:
-            ids = [ids] if isinstance(ids, str) else list(ids)
+            ids = [ids] if isinstance(ids, str) or not np.iterable(ids) else list(ids)
             wrong = [item for item in ids if not isinstance(item, str)]
             if wrong:
                 msg = f"ids must hold {KEY} values as text, got {wrong[0]!r}"
                 raise InvalidQueryError(msg)
+            for item in ids:
+                check_unicode("ids", item)
             keys = pa.array(list(dict.fromkeys(ids)), pa.string())
         elif not isinstance(where, str) or not where.strip():
             msg = f"where must be a condition in SQL, got {where!r}"

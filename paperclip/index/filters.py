@@ -11,6 +11,7 @@ import numpy as np
 
 from paperclip.exceptions import InvalidQueryError
 from paperclip.footprints import Footprints, SkyArea, sky_area
+from paperclip.index._checks import check_unicode
 from paperclip.index._reading import (
     ADDRESS,
     STORE_ERRORS,
@@ -199,6 +200,7 @@ def row_filter(
         if not isinstance(where, str) or not where.strip():
             msg = f"where must be a condition in SQL or None, got {where!r}"
             raise InvalidQueryError(msg)
+        check_unicode("where", where)
         parts.append(f"({where})")
         facts["where"] = where
     if region is None and radius is not None:
@@ -243,6 +245,7 @@ def _values(name, given):
         if "\0" in value:
             msg = f"{name} must not hold the character NUL, got {value!r}"
             raise InvalidQueryError(msg)
+        check_unicode(name, value)
         texts.append(str(value.strip()))
     return list(dict.fromkeys(texts))
 

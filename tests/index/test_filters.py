@@ -223,6 +223,8 @@ def test_free_conditions_still_work(index):
         ({"instrument_name": True}, "instrument_name must be texts"),
         ({"instrument_name": b"MIRI"}, "instrument_name must be texts"),
         ({"target_name": "a\0b"}, "character NUL"),
+        ({"target_name": "\ud800"}, "target_name must be Unicode, got"),
+        ({"where": "obs_id = '\ud800'"}, "where must be Unicode, got"),
         ({"t_min": 59001, "t_max": 59000}, "t_min must not be after t_max"),
         ({"t_min": "yesterday"}, "t_min must be a Time, a text such as"),
         ({"t_max": ""}, "t_max must be a Time"),

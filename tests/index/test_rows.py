@@ -138,6 +138,7 @@ def test_vectors_that_do_not_fit_are_refused(index, vectors, match):
         (rows(n_stars=[1, 70000]), "'n_stars' holds numbers that do not fit int16"),
         (rows(good=[0, 1]), "'good' must hold bool values"),
         (rows(note=np.array([b"\xff", b"a"])), "'note' holds bytes that are not UTF-8"),
+        (rows(note=["\ud800", "a"]), "'note' must hold Unicode, got .*d800' with half"),
         (rows(note=np.array([{}, "a"], object)), "'note' must hold str values"),
         (5, "table must be an astropy Table, got int"),
     ],

@@ -284,6 +284,8 @@ def test_delete_by_condition(small, make_rows):
         ({"where": "t_min >"}, "where='t_min >'"),
         ({"where": "true; DROP TABLE x"}, "must be one condition"),
         ({"where": 5}, "where"),
+        ({"ids": 5}, "ids must hold obs_id values as text, got 5"),
+        ({"ids": "\ud800"}, "ids must be Unicode, got"),
     ],
 )
 def test_delete_checks_its_options(small, options, match):
