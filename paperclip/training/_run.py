@@ -21,6 +21,7 @@ from ._process import find_process
 from ._records import CaptionLog, History, data_hash, environment
 from ._runinput import (
     check_sources,
+    make_batches,
     make_loader,
     pair_list,
     read_parts,
@@ -32,7 +33,6 @@ from ._validate import make_validator
 from .loader import readable_pairs, shuffled_pairs
 from .losses import clamp_log_scale
 from .model import build_trainable
-from .sampler import Batches
 
 __all__ = ["Run"]
 
@@ -134,14 +134,7 @@ class Run:
         self.data_hash = data_hash(pairs)
         held = self.validation
         self.validation_hash = None if held is None else data_hash(held)
-        every = Batches(
-            pairs.groups,
-            config.optim.batch_size,
-            config.run.seed,
-            unique_groups=config.data.unique_groups,
-            drop_last=config.data.drop_last,
-            may_meet=config.loss.positives in ("group", "both"),
-        )
+        every = make_batches(config, pairs)
         optim = config.optim
         self.steps = optim.steps or math.ceil(optim.epochs * len(every))
         if optim.warmup > self.steps:
@@ -294,7 +287,9 @@ class Run:
             if self.average is not None:
                 self.average.swap(self.model)
             try:
-                metrics = self.validator()
+                metrics = self.validator(self.step)
+            except TrainingError as exc:
+                raise self._with_checkpoint(exc) from exc
             finally:
                 if self.average is not None:
                     self.average.swap(self.model)
@@ -365,7 +360,7 @@ class Run:
             for name, tensor in interpolated(targets, self.base, share).items():
                 targets[name].copy_(tensor)
             # the figures of the step are those of the trained weights alone
-            metrics = {} if self.validator is None else self.validator()
+            metrics = {} if self.validator is None else self.validator(best.step)
             finished["metrics"] = metrics
         self.model.towers.eval()
         if self.process.is_main:

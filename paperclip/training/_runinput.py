@@ -17,10 +17,12 @@ from .captions import CaptionMixer
 from .config import LOGISTICS
 from .loader import Loader
 from .pairs import PairList
+from .sampler import Batches
 from .tables import SOURCES, read_pairs
 
 __all__ = [
     "check_sources",
+    "make_batches",
     "make_loader",
     "pair_list",
     "read_parts",
@@ -128,6 +130,44 @@ def read_parts(settings, *, validation=True):
 def _joined(paths, split):
     parts = [read_pairs(path, split) for path in paths]
     return parts[0] if len(parts) == 1 else PairList(p for part in parts for p in part)
+
+
+def make_batches(config, pairs):
+    """
+    Return the batches of a run.
+
+    Parameters
+    ----------
+    config : `~paperclip.training.TrainingConfig`
+        Settings.
+    pairs : `~paperclip.training.PairList`
+        Pairs that can be read.
+
+    Returns
+    -------
+    batches : `~paperclip.training.Batches`
+        Of all processes together.
+
+    Raises
+    ------
+    DataSetError
+        If there are fewer pairs than ``optim.batch_size``, or one group only.
+    """
+    size = config.optim.batch_size
+    if len(pairs) < size:
+        msg = (
+            f"optim.batch_size must be at most the number of pairs, {len(pairs)}, got "
+            f"{size}; lower it or add pairs"
+        )
+        raise DataSetError(msg)
+    return Batches(
+        pairs.groups,
+        size,
+        config.run.seed,
+        unique_groups=config.data.unique_groups,
+        drop_last=config.data.drop_last,
+        may_meet=config.loss.positives in ("group", "both"),
+    )
 
 
 def make_loader(config, model, pairs, order, frozen):

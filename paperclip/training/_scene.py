@@ -12,6 +12,7 @@ from paperclip.exceptions import (
     FailedRowsWarning,
     ImageConversionError,
     InvalidQueryError,
+    ModelLoadError,
 )
 
 from ._cells import some
@@ -124,11 +125,10 @@ def encode_pictures(encoder, pairs, progress):
     ------
     DataSetError
         If no picture can be read.
-    InvalidQueryError
+    ModelLoadError
         If a vector is zero or not finite.
     """
     from .loader import read_picture
-    from .metrics import unit_rows
 
     failed, lock = {}, threading.Lock()
 
@@ -152,7 +152,40 @@ def encode_pictures(encoder, pairs, progress):
         if not len(kept):
             raise DataSetError(msg)
         warnings.warn(f"{msg}; they are left out", FailedRowsWarning, stacklevel=3)
-    return unit_rows("vectors of pictures", vectors[kept]), kept
+    return model_rows(encoder, "pictures", vectors[kept]), kept
+
+
+def model_rows(encoder, what, vectors):
+    """
+    Return vectors of a model with length 1.
+
+    Parameters
+    ----------
+    encoder : encoder
+        Whose vectors they are.
+    what : str
+        What they are of, for errors.
+    vectors : array-like, shape (n, d)
+        One row for each of them.
+
+    Returns
+    -------
+    rows : `~numpy.ndarray`, shape (n, d), float64
+        In the same order.
+
+    Raises
+    ------
+    ModelLoadError
+        If one is zero or not finite, or there are no rows.
+    """
+    from .metrics import unit_rows
+
+    try:
+        return unit_rows(f"vectors of {what}", vectors)
+    except InvalidQueryError as exc:
+        name = getattr(encoder, "name", type(encoder).__name__)
+        msg = f"model {name!r}: {exc}; its weights are bad, take another model"
+        raise ModelLoadError(msg) from exc
 
 
 def classes_of(pairs, labels):

@@ -10,11 +10,13 @@ from paperclip.exceptions import (
     DataSetError,
     FailedRowsWarning,
     ImageConversionError,
+    ModelLoadError,
+    TrainingError,
     TrainingWarning,
 )
 
 from ._cells import some
-from ._scene import check_enough
+from ._scene import check_enough, model_rows
 from ._sentences import metadata_sentences
 from .loader import read_picture
 from .metrics import summary
@@ -93,17 +95,37 @@ class Validator:
             dtype=torch.float32,
         )
 
-    def __call__(self):
+    def __call__(self, step):
         """
         Compute the figures.
+
+        Parameters
+        ----------
+        step : int
+            Updates that were made, for errors.
 
         Returns
         -------
         metrics : dict of str to float
             Those that ``run.metric`` may name.
+
+        Raises
+        ------
+        TrainingError
+            If vectors are zero or not finite.
         """
         self.model.towers.eval()
-        image, text = self._rows("image"), self._rows("text")
+        try:
+            image, text = self._rows("image"), self._rows("text")
+            for what, rows in (("pictures", image), ("texts", text)):
+                model_rows(self.model, what, rows)  # also behind a frozen tower
+        except ModelLoadError as exc:
+            msg = (
+                f"step {step}: no figures on the validation pairs, as vectors are zero "
+                "or not finite. Lower optim.lr, set optim.clip_norm or lengthen "
+                "optim.warmup"
+            )
+            raise TrainingError(msg, step=step) from exc
         scale = np.log(self._encoder.logit_scale)
         found = summary(
             image, text, self._own, groups=self.pairs.group_codes, log_scale=scale

@@ -18,10 +18,11 @@ from ._scene import (
     digest_of,
     documents_of,
     encode_pictures,
+    model_rows,
 )
 from ._tabulate import ALL
 from .evaluation import Evaluation
-from .metrics import check_fraction, unit_rows
+from .metrics import check_fraction
 
 __all__ = ["evaluate"]
 
@@ -100,7 +101,7 @@ def evaluate(
     DataSetError
         If there are fewer than two proposals or captions.
     ModelLoadError
-        If the model's vectors are not finite.
+        If the model cannot be loaded, or its vectors are zero or not finite.
 
     Warns
     -----
@@ -215,7 +216,7 @@ def _scene(encoder, pairs, captions, images, classes, label_prompt):
         keys=pairs.keys,
         groups=pairs.groups,
         images=images,
-        texts=unit_rows("vectors of captions", encoder.encode_texts(distinct)),
+        texts=model_rows(encoder, "captions", encoder.encode_texts(distinct)),
         own=np.array([place[text] for text in captions]),
         captions=distinct,
     )
@@ -223,7 +224,7 @@ def _scene(encoder, pairs, captions, images, classes, label_prompt):
     if scene.terms:
         asked = [label_prompt.replace("{}", term) for term in scene.terms]
         vectors = encoder.encode_texts(asked)
-        scene.term_vectors = unit_rows("vectors of labels", vectors)
+        scene.term_vectors = model_rows(encoder, "labels", vectors)
     return scene
 
 

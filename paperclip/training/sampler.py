@@ -211,7 +211,7 @@ class Batches:
             msg = (
                 f"all {self.n_pairs} pairs belong to the group {labels[0]!r}, and a "
                 "contrastive loss needs at least 2; add pairs of other proposals, or "
-                "set unique_groups to False if their texts differ"
+                "set unique_groups (data.unique_groups) to False if their texts differ"
             )
             raise DataSetError(msg)
         excess = np.maximum(counts - self._length, 0)

@@ -10,6 +10,7 @@ from paperclip.exceptions import (
     DataSetWriteError,
     FailedRowsWarning,
     InvalidQueryError,
+    ModelLoadError,
 )
 from paperclip.training import Evaluation, Pair, PairList, evaluate
 from paperclip.training._bootstrap import Area, ClassMean, Mean, Median, draw_weights
@@ -321,13 +322,28 @@ def test_one_proposal_is_not_enough():
         evaluate(ColourEncoder(), PairList(mixed))
 
 
-def test_vectors_that_are_not_finite_are_refused():
-    class Broken(ColourEncoder):
-        def encode_texts(self, texts, **options):
-            return np.full((len(texts), 3), np.nan)
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])
+@pytest.mark.parametrize("what", ["pictures", "captions", "labels"])
+def test_vectors_that_are_not_finite_are_refused(what, value):
+    """Also those of an encoder that does not check them itself."""
 
-    with pytest.raises(InvalidQueryError, match="captions must be finite"):
-        evaluate(Broken(), coloured())
+    class Broken(ColourEncoder):
+        def encode_images(self, images, **options):
+            return self._broken(super().encode_images(images, **options), "pictures")
+
+        def encode_texts(self, texts, **options):
+            kind = "labels" if texts[0].startswith("a label") else "captions"
+            return self._broken(super().encode_texts(texts, **options), kind)
+
+        def _broken(self, vectors, kind):
+            return vectors * value if kind == what else vectors
+
+    match = f"model 'colours': vectors of {what} must be finite and not zero, got"
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(ModelLoadError, match=f"{match}.* take another model"),
+    ):
+        evaluate(Broken(), coloured(label=True), label_prompt="a label {}")
 
 
 @pytest.mark.parametrize(

@@ -475,6 +475,31 @@ def test_loss_that_is_not_finite(base, tmp_path):
     assert str(kept[-1]) in str(seen.value)
 
 
+@pytest.mark.parametrize(
+    "changes", [{}, {"model.mode": "head", "run.cache_features": True}]
+)
+def test_validation_vectors_that_are_not_finite(base, tmp_path, changes):
+    from paperclip.training._run import Run
+
+    config = tiny_config(base, tmp_path, changes, {"model.ema": 0.0})
+    run = Run(config, tiny_pairs(), tiny_pairs(16, 1), resume=True)
+    try:
+        run.open()
+        run.step = 3
+        run.evaluate()
+        run.save({})
+        for tensor in run.model.changing().values():
+            tensor.fill_(np.nan)
+        run.step = 4
+        match = r"step 4: no figures on the validation pairs.*optim\.lr.*last good"
+        with pytest.raises(TrainingError, match=match) as seen:
+            run.evaluate()
+    finally:
+        run.close()
+    assert seen.value.step == 4
+    assert str(tmp_path / "checkpoints" / "step-000003") in str(seen.value)
+
+
 def test_full_disk_while_saving(base, tmp_path, monkeypatch):
     from paperclip.training import _ckptfiles, checkpoint
 
@@ -568,7 +593,7 @@ def test_mostly_unreadable_pictures(base, tmp_path):
     [
         ({"run.output": None}, 48, InvalidQueryError, "run.output must name"),
         ({"run.metric": "top11"}, 48, InvalidQueryError, "run.metric must be one of"),
-        ({"optim.batch_size": 64}, 48, DataSetError, "batch_size must be at most"),
+        ({"optim.batch_size": 64}, 48, DataSetError, "optim.batch_size must be at"),
         ({}, 2, DataSetError, "at least 2 groups"),
         (
             {"captions.sources": {"abstrct": 1.0, "title": 0.5}},
