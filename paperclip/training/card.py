@@ -11,6 +11,8 @@ import numpy as np
 
 from paperclip.exceptions import InvalidQueryError
 
+from ._cardtable import figure_table, main_rows, plain_cell
+
 __all__ = ["metric_rows", "model_card"]
 
 _LICENCE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
@@ -38,6 +40,7 @@ _RECIPE = (
     ("captions", "captions.sources"),
     ("seed", "run.seed"),
 )
+_KNOWN = ("value", "low", "high", "chance")
 _SPLITS = ("train", "validation", "test")
 
 
@@ -79,14 +82,15 @@ def metric_rows(metrics):
     ----------
     metrics : mapping, `~astropy.table.Table`, object with a ``metrics``, or None
         A mapping of names to numbers, to (value, low, high), or to mappings
-        with ``value``, ``low`` and ``high``; a table with the columns
-        ``metric`` (or ``name``), ``value``, ``low`` and ``high``; or anything
-        whose ``metrics`` is one of these, such as an evaluation.
+        with ``value``, ``low``, ``high`` and ``chance``; a table with the
+        columns ``metric`` (or ``name``), ``value``, ``low``, ``high`` and
+        ``chance``; or anything whose ``metrics`` is one of these, such as an
+        evaluation.
 
     Returns
     -------
     rows : list of dict
-        ``name``, ``value``, ``low``, ``high``; limits are None if not known.
+        ``name``, ``value``, ``low``, ``high``, ``chance``; None if not known.
 
     Raises
     ------
@@ -117,21 +121,19 @@ def _of_table(table):
     found = {}
     for row in table:
         name = ", ".join(str(row[n]) for n in (label, *extra) if str(row[n]) != "--")
-        limits = (row[n] if n in table.colnames else None for n in ("low", "high"))
         if _number(row["value"]) is not None:  # figures may be missing in a table
-            found[name] = (row["value"], *limits)
+            found[name] = {key: row[key] for key in _KNOWN if key in table.colnames}
     return found
 
 
 def _metric(name, given):
     if isinstance(given, Mapping):
-        values = [given.get(key) for key in ("value", "low", "high")]
+        values = [given.get(key) for key in _KNOWN]
     elif isinstance(given, Real):
-        values = [given, None, None]
+        values = [given, None, None, None]
     else:
-        values = [*given, None, None][:3]
-    numbers = [_number(value) for value in values]
-    value, low, high = numbers
+        values = [*[*given, None, None][:3], None]
+    value, low, high, chance = map(_number, values)
     if value is None:
         msg = f"metrics[{name!r}] must be a finite number, got {values[0]!r}"
         raise InvalidQueryError(msg)
@@ -140,7 +142,7 @@ def _metric(name, given):
     elif low > high:
         msg = f"metrics[{name!r}] must have low <= high, got {low:g} and {high:g}"
         raise InvalidQueryError(msg)
-    return {"name": name, "value": value, "low": low, "high": high}
+    return {"name": name, "value": value, "low": low, "high": high, "chance": chance}
 
 
 def _number(value):
@@ -177,7 +179,7 @@ def model_card(manifest, *, description="", limits=(), credit=""):
     name = manifest["name"]
     parts = [
         _header(manifest),
-        f"# {_plain(name)}\n",
+        f"# {plain_cell(name)}\n",
         f"{description.strip() or _what(manifest)}\n",
         _usage(manifest),
         _data(manifest.get("data") or {}),
@@ -219,7 +221,7 @@ def _header(manifest):
                             "name": row["name"],
                             "value": float(f"{row['value']:.4g}"),
                         }
-                        for row in manifest["metrics"]
+                        for row in main_rows(manifest["metrics"])
                     ],
                 }
             ],
@@ -267,9 +269,8 @@ def _data(data):
     title = data.get("name")
     if title:
         licence = data.get("licence") or data.get("license")
-        lines.append(
-            f"{_plain(title)}" + (f", licence {_plain(licence)}." if licence else ".")
-        )
+        said = f", licence {plain_cell(licence)}." if licence else "."
+        lines.append(plain_cell(title) + said)
     if data.get("description"):
         lines.append(f"\n{str(data['description']).strip()}")
     splits = data.get("splits") or {}
@@ -279,7 +280,7 @@ def _data(data):
             if split in splits:
                 row = splits[split]
                 pairs, groups = (_shown(row.get(key)) for key in ("pairs", "groups"))
-                lines.append(f"| {_plain(split)} | {pairs} | {groups} |")
+                lines.append(f"| {plain_cell(split)} | {pairs} | {groups} |")
         if data.get("apart"):
             lines += ["", "No group (such as a proposal) is in two splits."]
     if data.get("hash"):
@@ -295,13 +296,8 @@ def _figures(manifest):
         return "## How good it is\n\nIt was not evaluated.\n"
     lines = ["## How good it is\n"]
     if manifest.get("evaluated_on"):
-        lines += [f"Split: {_plain(manifest['evaluated_on'])}.", ""]
-    lines += ["| figure | value | interval (95 %) |", "|---|---|---|"]
-    for row in rows:
-        interval = (
-            "" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
-        )
-        lines.append(f"| {_plain(row['name'])} | {row['value']:.4g} | {interval} |")
+        lines += [f"Split: {plain_cell(manifest['evaluated_on'])}.", ""]
+    lines += figure_table(rows)
     return "\n".join(lines) + "\n"
 
 
@@ -316,7 +312,7 @@ def _recipe(manifest):
         if key:
             value = value.get(key) if isinstance(value, Mapping) else None
         if value is not None and value != "none":
-            lines.append(f"| {label} | {_plain(_shown(value))} |")
+            lines.append(f"| {label} | {plain_cell(_shown(value))} |")
     return "\n".join(lines) + "\n\nAll settings are in `training.json`.\n"
 
 
@@ -348,8 +344,3 @@ def _shown(value):
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {number:g}" for key, number in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _plain(text):
-    """Keep a text from ending a cell, a line or a heading."""
-    return " ".join(str(text).replace("|", "/").split())

@@ -4,6 +4,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,17 +22,21 @@ from paperclip.exceptions import (
 from paperclip.models import load_encoder
 from paperclip.models.verify import check_directory
 from paperclip.training import (
+    PairList,
     TrainingConfig,
+    evaluate,
     push_model,
     save_model,
     synthetic_pairs,
 )
+from paperclip.training._cardtable import figure_table, main_rows
 from paperclip.training.card import metric_rows
 from paperclip.training.publish import PUBLISHED, compare_encoders
 from paperclip.utils.files import sha256_of
 
 from ..hub_server import hub_server
 from ..tiny_models import tiny_model_directory, write_weights
+from .test_evaluate import ColourEncoder, coloured
 
 WEIGHTS = "open_clip_model.safetensors"
 # huggingface_hub sends files in a way that its own client calls old
@@ -141,7 +146,7 @@ def test_the_manifest_says_how_it_was_made(saved):
     assert manifest["packages"]["torch"]
     assert manifest["model"]["fingerprint"] == load_encoder(saved.directory).fingerprint
     assert manifest["metrics"][0] == {
-        "name": "top10", "value": 0.5, "low": 0.4, "high": 0.6
+        "name": "top10", "value": 0.5, "low": 0.4, "high": 0.6, "chance": None
     }  # fmt: skip
 
 
@@ -295,6 +300,62 @@ def test_metrics_in_all_forms():
         metric_rows([1])
     with pytest.raises(InvalidQueryError, match="columns metric and value"):
         metric_rows(Table({"a": [1]}))
+
+
+def test_the_card_shows_the_main_figures(tiny, tmp_path):
+    """All that an evaluation gives is about a hundred rows."""
+    labelled = coloured(label=True)
+    pairs = PairList(
+        replace(p, texts={**p.texts, "title": p.texts["abstract"]}) for p in labelled
+    )
+    found = evaluate(ColourEncoder(0.3), pairs, bootstrap=20)
+    assert {"tfidf_map_text", "top10_macro", "label_map"} < set(found.metrics["name"])
+    saved = save_model(tiny["native"], tmp_path / "m", licence="mit", metrics=found)
+    rows = saved.manifest["metrics"]
+    assert [row["name"] for row in rows] == found.metrics["name"].tolist()
+    assert rows[0]["chance"] == 0.1
+    assert {r["name"]: r["chance"] for r in rows}["cosine_right"] is None
+    text = (saved.directory / "README.md").read_text()
+    part = text.partition("## How good it is")[2].partition("\n## ")[0]
+    lines = [line.split(" | ") for line in part.splitlines() if line.startswith("| ")]
+    assert lines[0] == ["| figure", "value", "interval (95 %)", "chance", "meaning |"]
+    assert [line[0][2:] for line in lines[1:]] == [
+        "top10",
+        "top10_text",
+        "tfidf_top10_text",
+        "bm25_top10_text",
+        *(f"recall@{k}" for k in (1, 5, 10)),
+        *(f"recall@{k}_text" for k in (1, 5, 10)),
+        *("median_rank", "median_rank_text", "map", "map_text"),
+        *("ndcg@10", "ndcg@10_text", "proposals@5_text", "proposals@10_text", "auc"),
+    ]
+    value, low, high = (f"{rows[0][name]:.4g}" for name in ("value", "low", "high"))
+    assert lines[1][1:4] == [value, f"{low} to {high}", "0.1"]
+    assert lines[1][4] == "own text in the best 10 % of all texts, for a picture |"
+    assert f"These are 19 of {len(rows)} figures; all of them are in" in part
+    assert text.count('"type": "recall@1"') == 1
+    assert "top10_macro" not in text
+
+
+def test_the_card_shows_the_accuracy_of_subsets():
+    subsets = ("all", "HST", "JWST")
+    names = ("top10", "top10_text", "auc", "map", "loss", "top10_macro")
+    rows = [(n, s, 0.5) for s in subsets for n in names]
+    rows = metric_rows(Table(rows=rows, names=("name", "subset", "value")))
+    assert [row["name"] for row in main_rows(rows)] == [
+        *("top10, all", "top10_text, all", "map, all", "auc, all"),
+        *("top10, HST", "top10_text, HST", "top10, JWST", "top10_text, JWST"),
+    ]
+
+
+def test_figures_of_ones_own_are_all_shown():
+    rows = metric_rows({f"mine {n}": n for n in range(20)})
+    assert main_rows(rows) == rows
+    few = metric_rows({"loss": 1.0, "top10": 0.5, "top10_macro": 0.4})
+    assert main_rows(few) == few
+    lines = figure_table(rows)
+    assert lines[0] == "| figure | value | interval (95 %) |"
+    assert len(lines) == 22
 
 
 def test_markup_in_names_stays_text(tiny, tmp_path):
