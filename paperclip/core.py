@@ -16,9 +16,8 @@ from paperclip.answers import (
 from paperclip.archive import ArchiveMethods
 from paperclip.describing import DescribeMethods
 from paperclip.exceptions import NoResultsWarning
-from paperclip.queries import check_query_text
+from paperclip.queries import check_limit, check_query_text
 from paperclip.streaming import StreamingMethods
-from paperclip.utils.checks import whole_number
 
 __all__ = ["Paperclip", "PaperclipClass"]
 
@@ -230,7 +229,7 @@ str or sequence of str, optional
             "exact": exact,
         }
         text = check_query_text(text)
-        limit = whole_number("limit", limit)
+        limit = check_limit(limit)
         index, encoder = self.index, self.encoder
         check_same_model(index, encoder.fingerprint)
         vector = encoder.encode_texts([text])[0]
@@ -309,7 +308,7 @@ proposal_id, target_name, t_min, t_max : optional
             "t_max": t_max,
             "exact": exact,
         }
-        limit = whole_number("limit", limit)
+        limit = check_limit(limit)
         index, encoder = self.index, self.encoder
         check_same_model(index, encoder.fingerprint)
         picture = self._picture(image, hdu, plane, conversion)

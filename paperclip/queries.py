@@ -6,8 +6,9 @@ import unicodedata
 import warnings
 
 from paperclip.exceptions import InvalidQueryError, LanguageWarning
+from paperclip.utils.checks import whole_number
 
-__all__ = ["MAX_WORDS", "check_query_text"]
+__all__ = ["MAX_WORDS", "check_limit", "check_query_text"]
 
 MAX_WORDS = 1000
 """Longest query, in words. A proposal abstract has about 250."""
@@ -77,6 +78,34 @@ def check_query_text(text):
     _check_script(text)
     _warn_of_language(text)
     return text
+
+
+def check_limit(limit):
+    """
+    Check how many rows a table may have.
+
+    Parameters
+    ----------
+    limit : int
+        Largest number of rows.
+
+    Returns
+    -------
+    limit : int
+        The same.
+
+    Raises
+    ------
+    InvalidQueryError
+        If it is no whole number from 1.
+    """
+    if limit is None:
+        msg = (
+            "limit must be a whole number, got None; for answers of any length use "
+            "iter_query_text, which yields them page by page"
+        )
+        raise InvalidQueryError(msg)
+    return whole_number("limit", limit)
 
 
 def _script(letter):

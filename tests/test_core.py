@@ -192,6 +192,12 @@ def test_limit_is_checked(clip, method, limit, match):
         getattr(clip, method)("nebula", limit=limit)
 
 
+@pytest.mark.parametrize("method", ["query_text", "query_image"])
+def test_no_limit_is_for_pages(clip, method):
+    with pytest.raises(InvalidQueryError, match=r"got None; .*use iter_query_text"):
+        getattr(clip, method)("nebula", limit=None)
+
+
 def test_unknown_column_names_the_nearest(clip):
     with pytest.raises(InvalidQueryError, match=r"obs_idd.*obs_id"):
         clip.query_text("nebula", columns=["obs_idd"])
