@@ -27,6 +27,7 @@ from ._runinput import (
     read_parts,
     refuse_other_run,
 )
+from ._runlock import lock_run
 from ._steps import Stepper
 from ._trackers import make_trackers
 from ._validate import make_validator
@@ -65,7 +66,7 @@ class Run:
         self._given = pairs, validation
         self.step, self.stopped = 0, False
         self.best = {"step": 0, "value": None, "since": 0}
-        self.trackers, self.frozen = [], None
+        self.trackers, self.frozen, self._lock = [], None, None
         self._place = (0, 0)  # epoch and number of the next batch
 
     # -- beginning ----------------------------------------------------------
@@ -74,6 +75,7 @@ class Run:
         config = self.config
         self.process = find_process(config.run.device)
         self._open_pairs()
+        self._lock = lock_run(self.directory, self.process)
         self._open_model()
         self._open_records()
         if config.run.cache_features:
@@ -376,7 +378,11 @@ class Run:
 
     def close(self):
         """End what was begun."""
-        if self.frozen is not None:
-            self.frozen.close()
-        for tracker in self.trackers:
-            tracker.close()
+        try:
+            if self.frozen is not None:
+                self.frozen.close()
+            for tracker in self.trackers:
+                tracker.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()

@@ -19,6 +19,8 @@ A run is a directory (``run.output``):
 ``checkpoints/step-000100/``
     See ``paperclip.training.checkpoint``; ``checkpoints/last`` and
     ``checkpoints/best`` hold the name of one.
+``.paperclip-lock``
+    Held while a run goes on, so that no other one begins here.
 ``model/``
     The finished model in the layout that `~paperclip.models.load_encoder` reads.
 """
@@ -144,8 +146,8 @@ def finetune(config, *, pairs=None, validation=None, resume=True, callbacks=()):
     ModelNotFoundError, ModelLoadError
         If the base model cannot be used.
     CheckpointError
-        If ``run.output`` holds a run with other settings, data or model; the
-        differences are named.
+        If ``run.output`` holds a run with other settings, data or model, with
+        the differences, or if another process trains there.
     CheckpointWriteError
         If the disk is full; the last checkpoint is intact.
     TrainingError
@@ -157,8 +159,9 @@ def finetune(config, *, pairs=None, validation=None, resume=True, callbacks=()):
     FailedRowsWarning
         If pictures cannot be read; they are left out.
     TrainingWarning
-        If groups are too large for the batches, a checkpoint is damaged, or
-        ``data.path`` has no validation pairs or has groups in both parts.
+        If groups are too large for the batches, a checkpoint is damaged,
+        ``data.path`` has no validation pairs or has groups in both parts, or
+        the file system of ``run.output`` has no locks.
 
     Notes
     -----

@@ -1,6 +1,7 @@
 # Licensed under a 3-clause BSD style license - see LICENSE.rst
 """Runs from their first step to the finished model."""
 
+import errno
 import json
 import re
 import signal
@@ -68,6 +69,18 @@ def start(*arguments, **env):
     )
 
 
+def start_two(folder, steps):
+    """Start a run that two processes share."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    env = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        start(folder, steps, 0, RANK=rank, LOCAL_RANK=rank, **env)
+        for rank in ("0", "1")
+    ]
+
+
 def finish(process, code=0):
     """Wait for a process."""
     _, errors = process.communicate(timeout=180)
@@ -92,6 +105,7 @@ def test_run_writes_what_it_promises(base, tmp_path):
     run = tmp_path / "run"
     names = {path.name for path in run.iterdir()}
     assert names == {
+        ".paperclip-lock",
         "captions.parquet",
         "checkpoints",
         "config.toml",
@@ -433,20 +447,60 @@ def test_other_settings_are_refused(base, tmp_path):
 
 
 # -- several processes ------------------------------------------------------
+def test_two_runs_in_one_directory(base, tmp_path):
+    (tmp_path / "base").symlink_to(base)
+    errors = []
+
+    def meanwhile(progress):
+        if progress.step == 5:
+            errors.append(start(tmp_path, 12).communicate(timeout=180)[1])
+
+    config = tiny_config(tmp_path / "base", tmp_path / "run")
+    pairs = {"pairs": tiny_pairs(), "validation": tiny_pairs(16, 1)}
+    result = finetune(config, **pairs, callbacks=[meanwhile])
+    assert re.search(
+        r"CheckpointError: run\.output must belong to one process at a time, and "
+        r"another one trains in .*run; wait until it ends, .* name another run\.output",
+        errors[0],
+    )
+    assert result.history["step"].tolist() == list(range(1, 13))
+    finish(start(tmp_path, 12))  # after the end it may go on
+
+
+def test_lock_of_several_processes(base, tmp_path):
+    """The main process holds it, and none of them goes on without."""
+    from filelock import FileLock
+
+    (tmp_path / "base").symlink_to(base)
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".paperclip-lock"):
+        processes = start_two(tmp_path, 10)
+        errors = [process.communicate(timeout=180)[1] for process in processes]
+    assert "another one trains in" in errors[0]
+    assert "CheckpointError: the main process cannot begin in run.output" in errors[1]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    for process in start_two(tmp_path, 10):
+        finish(process)
+
+
+def test_file_system_without_locks(base, tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.warns(TrainingWarning, match="has no locks .*start no other run there"):
+        result = finetune(tiny_config(base, tmp_path), pairs=tiny_pairs())
+    assert result.steps == 12
+
+
 def test_two_processes_learn_like_one(base, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
         (folder / "base").symlink_to(base)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    env = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    processes = [start(one, 10)]
-    processes += [
-        start(two, 10, 0, RANK=rank, LOCAL_RANK=rank, **env) for rank in ("0", "1")
-    ]
-    for process in processes:
+    for process in [start(one, 10), *start_two(two, 10)]:
         finish(process)
     histories = [
         Table.read(folder / "run/history.parquet", format="parquet")
