@@ -41,7 +41,7 @@ CONTROLS = {
             "model.random_image": True,
             "model.random_text": True,
             "model.layer_decay": 1.0,
-            "optim.lr": 5e-4,
+            "optim.lr": 5e-4,  # of the scale; new weights have optim.head_lr, 1e-3
         },
     ),
     "head": ("head", {}),

@@ -3,11 +3,12 @@
 An image tower that shows its projection several depths of the network at once.
 
 The last layer of a network that was trained on photographs knows objects; what
-a star field or the texture of a nebula looks like is told by earlier ones. The
-towers here hand on the mean over the picture of each of the last stages. They
-are models of timm with a name of their own, so that open_clip builds them from
-an ordinary ``vision_cfg`` once `register_towers` was called, which
-`~paperclip.models.load_encoder` does.
+a star field or the texture of a nebula looks like is told by earlier ones, and
+a few bright points by how much a map varies rather than by its mean. The towers
+here hand on mean, standard deviation and maximum over the picture of each of
+the last stages. They are models of timm with a name of their own, so that
+open_clip builds them from an ordinary ``vision_cfg`` once `register_towers` was
+called, which `~paperclip.models.load_encoder` does.
 """
 
 import functools
@@ -18,6 +19,7 @@ TOWERS = ("efficientnet_lite0_stages",)
 """Names of towers that timm does not know by itself."""
 
 _FROM = 3  # first stage of EfficientNet-Lite0 that is looked at, of 0 to 6
+_FLAT = 1e-6  # added to variances: the root of 0 has no gradient
 
 
 def register_towers():
@@ -40,7 +42,7 @@ def _register():
 
 def efficientnet_lite0_stages(pretrained=False, **options):
     """
-    Build EfficientNet-Lite0 with the means of its last stages as features.
+    Build EfficientNet-Lite0 with statistics of its last stages as features.
 
     Parameters
     ----------
@@ -52,9 +54,10 @@ def efficientnet_lite0_stages(pretrained=False, **options):
     Returns
     -------
     tower : `torch.nn.Module`
-        From pictures (n, 3, height, width) to features (n, 1984): the means
-        over the picture of the stages 3 to 6 (80, 112, 192 and 320 channels)
-        and of the last layer (1280).
+        From pictures (n, 3, height, width) to features (n, 5952): over the
+        picture, the means of the stages 3 to 6 (80, 112, 192 and 320 channels)
+        and of the last layer (1280), then the standard deviations of the same
+        1984 channels, then their maxima.
 
     Raises
     ------
@@ -87,25 +90,24 @@ def _pooled_class():
     import torch
     from torch import nn
 
-    class StageMeans(nn.Module):
+    class StageStatistics(nn.Module):
         def __init__(self, net, first):
             super().__init__()
             self.net, self.first = net, first
             channels = [block[-1].conv_pwl.out_channels for block in net.blocks[first:]]
-            self.num_features = sum(channels) + net.num_features
+            self.num_features = 3 * (sum(channels) + net.num_features)
             self.default_cfg = net.default_cfg
 
         def forward(self, x):
-            net = self.net
+            net, maps = self.net, []
             x = net.bn1(net.conv_stem(x))
-            means = []
             for number, stage in enumerate(net.blocks):
                 x = stage(x)
                 if number >= self.first:
-                    means.append(x.mean((2, 3), dtype=torch.float32))
-            x = net.bn2(net.conv_head(x))
-            means.append(x.mean((2, 3), dtype=torch.float32))
-            return torch.cat(means, 1).to(x.dtype)
+                    maps.append(x)
+            maps.append(net.bn2(net.conv_head(x)))
+            kinds = zip(*map(_statistics, maps), strict=True)
+            return torch.cat([torch.cat(kind, 1) for kind in kinds], 1).to(x.dtype)
 
         def reset_classifier(self, num_classes, global_pool=None):
             if num_classes:
@@ -119,7 +121,15 @@ def _pooled_class():
         def set_grad_checkpointing(self, enable=True):
             self.net.set_grad_checkpointing(enable)
 
-    return StageMeans
+    return StageStatistics
+
+
+def _statistics(maps):
+    """Return mean, standard deviation and maximum of maps, each (n, channels)."""
+    values = maps.flatten(2).float()
+    mean = values.mean(2)
+    variance = (values - mean[..., None]).square().mean(2)
+    return mean, (variance + _FLAT).sqrt(), values.amax(2)
 
 
 def _inside_net(rule):

